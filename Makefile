@@ -1,0 +1,39 @@
+# make run    set up, then launch the quick study on MNIST: six heads, some minutes
+# make test   set up, then lint, check types and test
+.PHONY: run test lint bench lock clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+run: $(READY)
+	$(BIN)/orchestrator launch quick --next-name
+
+test: lint
+	$(BIN)/pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python -m tests.benchmarks
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: make PYTHON=python3.12"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+lock:  # exact versions of everything, from the ranges in pyproject.toml
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet torch==2.13.0
+	build/lock/bin/python -m pip install --quiet --editable '.[dev]'
+	{ echo '# exact versions of everything, made by: make lock'; \
+	  build/lock/bin/python -m pip freeze --exclude-editable | sed 's/^\(torch==[0-9.]*\)+.*/\1/'; } > requirements.lock
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,27 @@
+"""What is trained: bodies, heads, data and measures on embeddings.
+
+Knows torch and Lightning; never Ray, W&B or the orchestrator. Importing this package loads neither torch nor
+Lightning, so that a study can be checked in a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lightning_modules.embedding import EmbeddingModule
+
+
+def head_class(name: str) -> type[EmbeddingModule]:
+    """The head class that `lightning_modules/<name>.py` defines.
+
+    A new head needs no registration: its file is found by its name.
+    """
+    from lightning_modules.embedding import EmbeddingModule
+
+    module = importlib.import_module(f"lightning_modules.{name}")
+    for value in vars(module).values():
+        if isinstance(value, type) and issubclass(value, EmbeddingModule) and value.__module__ == module.__name__:
+            return value
+    raise ImportError(f"lightning_modules/{name}.py defines no subclass of EmbeddingModule")

@@ -1,0 +1,77 @@
+"""The base of the margin heads: class centres on a sphere and a scaled cross-entropy.
+
+Notation: x an embedding, W_j the centre of class j, θ_j the angle between them, y the label, s the scale.
+Every angular head is cross-entropy over logits s·cos θ_j in which only the target's is changed.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lightning_modules.embedding import EmbeddingModule, Trunk, at_least
+
+
+def monotone_cosine(angle: Tensor) -> Tensor:
+    """ψ(φ) = (−1)^k·cos φ − 2k with k = ⌊φ/π⌋: cos, continued beyond π so that it keeps falling without a jump.
+
+    From A-Softmax (SphereFace, arXiv:1704.08063, section 3.2). Continuous with its first derivative; angle in rad.
+    """
+    turns = torch.floor(angle.detach() / math.pi)
+    sign = 1 - 2 * torch.remainder(turns, 2)
+    return sign * torch.cos(angle) - 2 * turns
+
+
+def angle_between(units_BD: Tensor, others_BD: Tensor) -> Tensor:
+    """The angle (B,) between pairs of unit vectors, in rad, with a bounded gradient everywhere.
+
+    2·atan2(‖a − b‖, ‖a + b‖) (Kahan) instead of acos, whose slope is infinite at ±1.
+    """
+    apart = torch.linalg.vector_norm(units_BD - others_BD, dim=1)
+    along = torch.linalg.vector_norm(units_BD + others_BD, dim=1)
+    return 2 * torch.atan2(apart, along)
+
+
+class AngularHead(EmbeddingModule):
+    """Cross-entropy over n·cos θ_j, the target's replaced by n·target_cosine(θ_y); n is the scale s by default.
+
+    scale: s > 0. detach_margin: let the gradient of the target logit ignore the margin's slope, as large-scale
+    trainers do (characteristic gradient detachment, SphereFace-R, arXiv:2109.05565).
+    """
+
+    spherical = True
+
+    def __init__(self, trunk: Trunk, *, scale: float, detach_margin: bool = False) -> None:
+        super().__init__(trunk)
+        self.scale = at_least("scale", scale, 1e-3)
+        self.detach_margin = detach_margin
+        self.centres = nn.Parameter(torch.randn(trunk.num_classes, trunk.embedding_dim))
+
+    def target_cosine(self, angle_B: Tensor) -> Tensor:
+        """What stands in place of cos θ_y, given θ_y in rad."""
+        raise NotImplementedError
+
+    def magnitude(self, embeddings_BD: Tensor) -> Tensor | float:
+        """n: what the cosines of each embedding are multiplied by, a number or (B, 1)."""
+        return self.scale
+
+    def logits(self, embeddings_BD: Tensor, labels_B: Tensor) -> Tensor:
+        """Logits (B, C), in float32 at least, whatever the precision of the body."""
+        embeddings_BD = embeddings_BD.to(torch.promote_types(embeddings_BD.dtype, torch.float32))
+        units_BD = F.normalize(embeddings_BD)
+        centres_CD = F.normalize(self.centres)
+        own_BD = centres_CD[labels_B]
+        target_B = self.target_cosine(angle_between(units_BD, own_BD))
+        if self.detach_margin:
+            cosine_B = (units_BD * own_BD).sum(1)
+            target_B = cosine_B + (target_B - cosine_B).detach()
+        magnitude = self.magnitude(embeddings_BD)
+        logits_BC = (magnitude * units_BD) @ centres_CD.T
+        return logits_BC.scatter(1, labels_B[:, None], magnitude * target_B[:, None])
+
+    def loss(self, embeddings_BD: Tensor, labels_B: Tensor) -> Tensor:
+        with torch.autocast(embeddings_BD.device.type, enabled=False):
+            return F.cross_entropy(self.logits(embeddings_BD, labels_B), labels_B)

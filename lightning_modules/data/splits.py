@@ -1,0 +1,58 @@
+"""Carves validation out of train, so that the test set stays sealed. Numpy only.
+
+What a trial receives is a TrialData: it holds no test image and no way to one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_modules.data.images import DataError, LabelledImages
+
+
+@dataclass(frozen=True)
+class TrialData:
+    """All that a trial may see: train and validation images, and what normalises their pixels."""
+
+    train: LabelledImages
+    validation: LabelledImages
+    num_classes: int
+    pixel_mean: float
+    pixel_std: float
+
+
+def stratified(labels: NDArray[np.int64], size: int, seed: int) -> NDArray[np.bool_]:
+    """A mask (N,) of exactly `size` items, of each class its share (largest remainders first)."""
+    classes, counts = np.unique(labels, return_counts=True)
+    quotas = counts * (size / len(labels))
+    take = np.floor(quotas).astype(np.int64)
+    for position in np.argsort(take - quotas, kind="stable")[: size - int(take.sum())]:
+        take[position] += 1
+    rng = np.random.default_rng(seed)
+    mask = np.zeros(len(labels), bool)
+    for label, number in zip(classes, take, strict=True):
+        mask[rng.choice(np.flatnonzero(labels == label), number, replace=False)] = True
+    return mask
+
+
+def split(data: LabelledImages, validation_images: int, seed: int) -> TrialData:
+    """Train and validation for the trials; pixel statistics come from the train part alone.
+
+    Raises DataError if a class would be left without an image to train or to validate on.
+    """
+    if not 0 < validation_images < len(data):
+        raise DataError(f"{validation_images} validation images cannot be taken from {len(data)} training images")
+    mask = stratified(data.labels, validation_images, seed)
+    train, validation = data.take(np.flatnonzero(~mask)), data.take(np.flatnonzero(mask))
+    classes = np.arange(data.num_classes)
+    for name, part in (("train", train), ("validation", validation)):
+        missing = np.setdiff1d(classes, part.labels)
+        if len(missing):
+            raise DataError(f"after the split {name} has no image of class {missing[0]} ({len(missing)} such classes)")
+    mean, std = train.pixel_statistics()
+    if std == 0:
+        raise DataError("all training pixels have the same value: there is nothing to learn from")
+    return TrialData(train, validation, data.num_classes, mean, std)

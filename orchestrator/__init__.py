@@ -1,0 +1,24 @@
+"""Searches for the best embedding head: a study in, the best configuration of each head out.
+
+    from orchestrator import Study, launch
+    results = launch(Study.load("quick"))
+    results.best["arcface"].params
+
+Importing this package loads nothing heavy; the names below load what they need when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {"Study": "study", "StudyError": "errors", "Results": "results", "launch": "search", "resume": "search"}
+__all__ = ["Results", "Study", "StudyError", "__version__", "launch", "resume"]  # noqa: F822 - loaded on first use
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'orchestrator' has no attribute {name!r}")
+    return getattr(import_module(f"orchestrator.{_HOMES[name]}"), name)

@@ -1,0 +1,169 @@
+"""Tune's side of the equal contest: one searcher and one scheduler that multiplex one of each per head.
+
+A slow starter is stopped early only against its own kind. Knows Ray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from ray import tune
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, PopulationBasedTraining, TrialScheduler
+from ray.tune.search import Searcher
+
+from orchestrator.contest import Assignment, Contest, Space
+from orchestrator.driver_only import DriverOnly
+from orchestrator.records import Trial
+from orchestrator.study import Study
+from search_spaces.parameters import Range
+
+EPOCH, OBJECTIVE = "epoch", "objective"
+SCHEDULED = ("margin_", "scale", "crossover_")  # what PBT may change while a model trains
+
+
+def trial_config(assignment: Assignment, checkpoint: str | None = None) -> dict[str, Any]:
+    """What a trial receives; checkpoint: where an interrupted one goes on."""
+    return {"trial": {**vars(assignment), "checkpoint": checkpoint}}
+
+
+class ContestSearcher(DriverOnly, Searcher):
+    """Tune's searcher: hands out the contest's assignments. The contest learns from search.py's recorder."""
+
+    def __init__(self, contest: Contest, checkpoints: Mapping[str, str]) -> None:
+        super().__init__(metric=OBJECTIVE, mode="max")
+        self.contest, self.checkpoints = contest, checkpoints
+
+    def suggest(self, trial_id: str) -> Any:
+        assignment = self.contest.next()
+        if assignment is None:
+            return Searcher.FINISHED
+        return trial_config(assignment, self.checkpoints.get(assignment.name))
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """The recorder has told the contest already, with the trial's real status."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: a search resumes from trials.jsonl."""
+
+    restore = save
+
+
+class _OnlyHead:
+    """Tune's controller as the scheduler of one head should see it: with that head's trials alone."""
+
+    def __init__(self, controller: Any, head: str) -> None:
+        self._controller, self._head = controller, head
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._controller, name)
+
+    def get_trials(self) -> list[Any]:
+        return [trial for trial in self._controller.get_trials() if _head(trial) == self._head]
+
+    def get_live_trials(self) -> list[Any]:
+        return [trial for trial in self._controller.get_live_trials() if _head(trial) == self._head]
+
+
+def _head(trial: Any) -> str:
+    return str(trial.config["trial"]["head"])
+
+
+class HeadPopulation(PopulationBasedTraining):
+    """Population based training of one head: a poor trial takes a good one's weights and its margins, slightly changed."""
+
+    def __init__(self, scheduled: Mapping[str, Range], every_epochs: int) -> None:
+        self._scheduled = scheduled
+        ranges = {name: tune.uniform(parameter.low, parameter.high) for name, parameter in scheduled.items()}
+        super().__init__(
+            time_attr=EPOCH,
+            metric=OBJECTIVE,
+            mode="max",
+            perturbation_interval=every_epochs,
+            hyperparam_mutations={"trial": {"params": ranges}},
+            resample_probability=0.0,
+            log_config=False,
+        )
+
+    def _get_new_config(self, trial: Any, trial_to_clone: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The clone's configuration, changed, inside the space, under the trial's own name."""
+        config, operations = super()._get_new_config(trial, trial_to_clone)
+        params = config["trial"]["params"]
+        params |= {name: parameter.clipped(params[name]) for name, parameter in self._scheduled.items()}
+        return {"trial": {**trial.config["trial"], "params": params}}, operations
+
+
+class HeadSchedulers(DriverOnly, TrialScheduler):
+    """Delegates every call to the scheduler of the trial's own head."""
+
+    def __init__(self, study: Study, spaces: Mapping[str, Space], record: Iterable[Trial] = ()) -> None:
+        super().__init__()
+        self._metric = OBJECTIVE
+        self._by_head = {head: _scheduler(study, space) for head, space in spaces.items()}
+        if study.search.scheduler == "asha":
+            for trial in record:
+                self._replay(trial)
+
+    def _replay(self, trial: Trial) -> None:
+        """Fills ASHA's rungs with what the record knows; Tune itself forgets them."""
+        scheduler, stand_in = self._by_head[trial.head], SimpleNamespace(trial_id=f"recorded-{trial.name}")
+        scheduler.on_trial_add(None, stand_in)
+        for row in trial.epochs:
+            scheduler.on_trial_result(None, stand_in, {EPOCH: row["epoch"], OBJECTIVE: row["objective"]})
+
+    def _for(self, controller: Any, trial: Any) -> tuple[Any, _OnlyHead]:
+        return self._by_head[_head(trial)], _OnlyHead(controller, _head(trial))
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        scheduler, view = self._for(tune_controller, trial)
+        scheduler.on_trial_add(view, trial)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        scheduler, view = self._for(tune_controller, trial)
+        scheduler.on_trial_error(view, trial)
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        if OBJECTIVE not in result:  # the last word of a diverged or failed trial
+            return TrialScheduler.CONTINUE
+        scheduler, view = self._for(tune_controller, trial)
+        return str(scheduler.on_trial_result(view, trial, result))
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        scheduler, view = self._for(tune_controller, trial)
+        scheduler.on_trial_complete(view, trial, result)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        scheduler, view = self._for(tune_controller, trial)
+        scheduler.on_trial_remove(view, trial)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        chosen = (
+            scheduler.choose_trial_to_run(_OnlyHead(tune_controller, head)) for head, scheduler in self._by_head.items()
+        )
+        waiting = [trial for trial in chosen if trial is not None]
+        return min(waiting, key=lambda trial: (trial.last_result or {}).get(EPOCH, 0), default=None)
+
+    def debug_string(self) -> str:
+        return "one scheduler a head"
+
+
+def _scheduler(study: Study, space: Space) -> Any:
+    search, epochs = study.search, study.training.epochs
+    if search.scheduler == "asha":
+        return AsyncHyperBandScheduler(
+            time_attr=EPOCH,
+            metric=OBJECTIVE,
+            mode="max",
+            max_t=epochs,
+            grace_period=search.grace_epochs,
+            reduction_factor=search.reduction_factor,
+        )
+    scheduled = {
+        name: item.parameter
+        for name, item in space.items()
+        if name.startswith(SCHEDULED) and isinstance(item.parameter, Range) and item.when is None
+    }
+    if search.scheduler == "none" or not scheduled:
+        return FIFOScheduler()
+    return HeadPopulation(scheduled, search.perturb_every_epochs)

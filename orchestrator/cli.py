@@ -1,0 +1,190 @@
+"""The verbs: parses, prints, sets the exit code, nothing else.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or study, 3 finished but some trials failed, 4 cannot run here,
+130 interrupted (and resumable). Data goes to stdout, progress and errors to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from orchestrator.results import Results
+
+DONE, FAILED, WRONG, SOME_FAILED, CANNOT, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+app = typer.Typer(
+    help="Searches for the best embedding head: softmax, triplet, ArcFace, CosFace, SphereFace, hybrid.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+StudySource = Annotated[str, typer.Argument(metavar="STUDY", help="A study's YAML file, or a shipped one: quick, mnist_3d, mnist_2d.")]
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A study's folder, such as results/quick.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a key of the study: --set training.epochs=3")
+]
+ResultsFolder = Annotated[Path, typer.Option("--results", help="Where studies' folders are made.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+NextName = Annotated[bool, typer.Option("--next-name", help="If the name is taken, take name-2, name-3, …")]
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+def version(asked: bool) -> None:
+    """Prints the version and ends."""
+    if asked:
+        from orchestrator import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Options before the verb."""
+
+
+@app.command()
+def plan(
+    study: StudySource, set: Overrides = None, results: ResultsFolder = Path("results"), next_name: NextName = False,
+    json: AsJson = False,
+) -> None:  # fmt: skip
+    """Print what a study will search and cost, and whether it can run here. Starts nothing."""
+    with _errors():
+        from orchestrator import plan as planning
+        from orchestrator.study import Study
+
+        loaded = Study.load(study, set or ())
+        planned = planning.make(planning.free_name(loaded, results) if next_name else loaded, results)
+        if json:
+            _print_json(planned.as_dict())
+        else:
+            from orchestrator import tables
+
+            _print(*tables.plan(planned))
+
+
+@app.command()
+def launch(
+    study: StudySource, set: Overrides = None, results: ResultsFolder = Path("results"), next_name: NextName = False,
+    online: Annotated[bool, typer.Option("--online", help="Send runs to Weights & Biases while the search runs.")] = False,
+    no_tracking: Annotated[bool, typer.Option("--no-tracking", help="Keep no Weights & Biases runs.")] = False,
+    json: AsJson = False,
+) -> None:  # fmt: skip
+    """Plan a study, then search: trains every head, records every epoch, writes the best of each head."""
+    with _errors():
+        if online and no_tracking:
+            raise typer.BadParameter("--online and --no-tracking exclude each other")
+        from orchestrator import plan as planning
+        from orchestrator.progress import for_this_terminal
+        from orchestrator.search import launch as run
+        from orchestrator.study import Study
+
+        mode = ["tracking.mode=online"] if online else ["tracking.mode=off"] if no_tracking else []
+        loaded = Study.load(study, [*(set or ()), *mode])
+        ended = run(planning.free_name(loaded, results) if next_name else loaded, results, for_this_terminal())
+        _ended(ended, json)
+
+
+@app.command()
+def resume(folder: Folder, json: AsJson = False) -> None:
+    """Go on with an interrupted study, to exactly the planned number of trials."""
+    with _errors():
+        from orchestrator.progress import for_this_terminal
+        from orchestrator.search import resume as run
+
+        _ended(run(folder, for_this_terminal()), json)
+
+
+@app.command()
+def status(folder: Folder, json: AsJson = False) -> None:
+    """Print how far a study is; works from another terminal while it runs."""
+    with _errors():
+        from orchestrator import tables
+        from orchestrator.results import Results
+
+        known = Results(folder)
+        if json:
+            _print_json(known.as_dict())
+        else:
+            _print(*tables.status(known))
+
+
+@app.command()
+def stop(folder: Folder) -> None:
+    """End a running study gracefully; `resume` goes on with it later."""
+    with _errors():
+        from orchestrator.records import StudyFolder, request_stop
+
+        print(request_stop(StudyFolder(folder)))
+
+
+@app.command()
+def best(folder: Folder, json: AsJson = False) -> None:
+    """Print the best configuration of each head, and write each as best/<head>.yaml, ready to launch again."""
+    with _errors():
+        from orchestrator import tables
+        from orchestrator.results import Results
+
+        known = Results(folder)
+        written = known.write_best()
+        if json:
+            _print_json({"best": known.as_dict()["leaderboard"], "files": [str(path) for path in written]})
+        else:
+            _print(tables.leaderboard_of(known), *(f"orchestrator launch {path}" for path in written))
+
+
+def _ended(results: Results, json: bool) -> None:
+    """Says what a search found, and exits with what became of it."""
+    from orchestrator import tables
+
+    if json:
+        _print_json(results.as_dict())
+    else:
+        _print(*tables.ending(results))
+    statuses = {trial.status for trial in results.trials.values()}
+    if not results.finished:
+        raise typer.Exit(INTERRUPTED)
+    raise typer.Exit(SOME_FAILED if statuses & {"failed", "diverged"} else DONE)
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Turns refusals into a message and an exit code."""
+    from orchestrator.errors import Refused, StudyError
+
+    try:
+        yield
+    except Refused as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(WRONG if isinstance(error, StudyError) else CANNOT) from error
+    except KeyboardInterrupt:
+        print("ended at once; orchestrator resume goes on from the last checkpoints", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _print(*things: Any) -> None:
+    from rich.console import Console
+
+    console = Console()
+    for thing in things:
+        console.print(thing, highlight=False, markup=False, soft_wrap=isinstance(thing, str))
+
+
+def _print_json(content: Any) -> None:
+    print(json.dumps(content, indent=2))

@@ -1,0 +1,52 @@
+"""A private Ray on this machine, with a folder of its own that goes when it ends.
+
+Never `ray stop`, never another Ray's folder: other people's Rays on the same machine are left alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+OBJECT_STORE_BYTES = 512 * 2**20  # beyond the dataset itself: Ray's own minimum is 75 MB
+
+# Read by Ray when it is imported or started, here and in the processes it starts.
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",  # a private cluster on loopback; token mode would refuse its own nodes
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # trials.jsonl is the record; Tune's JSON and CSV copies are not read
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is search.py's, for Tune's own hides that a search was cut short
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a diverged trial's last report has no metric
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's snapshots are never restored from: resume reads trials.jsonl
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+
+
+@contextmanager
+def local_ray(cpus: int, gpus: int, data_bytes: int) -> Iterator[None]:
+    """Starts Ray with so many cores and GPUs, room for the data in its object store, and ends it."""
+    os.environ.update(ENVIRONMENT)
+    import ray
+
+    folder = tempfile.mkdtemp(prefix="heads-")  # short: Ray puts sockets below it, whose paths have 107 bytes at most
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # Ray announces its own future defaults at every start
+        ray.init(
+            num_cpus=cpus,
+            num_gpus=gpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=OBJECT_STORE_BYTES + 2 * data_bytes,
+            _temp_dir=folder,
+        )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,216 @@
+"""What a study will cost and whether it can run here. Everything is refused here, before anything starts.
+
+Imports neither torch nor Ray, so that a plan answers at once.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning_modules.data import sources, splits
+from lightning_modules.data.images import DataError
+from lightning_modules.data.splits import TrialData
+from orchestrator.contest import grid
+from orchestrator.errors import CannotRun, Problem
+from orchestrator.records import StudyFolder
+from orchestrator.study import AUTO, Searched, Study
+
+SAMPLE = 2000  # validation embeddings kept of every epoch, for pictures
+PICTURE_BYTES = 120_000
+CHECKPOINT_BYTES = 4_000_000  # a small body's weights and AdamW's two moments, twice
+RAY_BYTES = 200_000_000  # Ray's session folder and object store spill
+TRIAL_MEMORY_BYTES = 700_000_000  # torch and Lightning in one process
+LARGEST_GRID = 100_000
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a search may use here."""
+
+    cpus: int
+    gpus: int
+    memory_bytes: int
+
+    @classmethod
+    def here(cls) -> Machine:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return cls(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, _gpus(), memory)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study that can run: its data, its spaces, its cost and its folder."""
+
+    study: Study
+    data: TrialData
+    spaces: dict[str, dict[str, Searched]]
+    machine: Machine
+    slots: int
+    folder: StudyFolder
+    disk_bytes: int
+    warnings: tuple[str, ...]
+
+    @property
+    def trials(self) -> int:
+        return len(self.study.heads) * self.study.search.trials_per_head
+
+    @property
+    def epochs(self) -> int:
+        """At most; a scheduler stops trials earlier."""
+        return self.trials * self.study.training.epochs
+
+    @property
+    def image_passes(self) -> int:
+        return self.epochs * len(self.data.train)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `--json` prints."""
+        heads = {
+            head: {
+                name: {**item.parameter.to_wandb(), "start": item.start, "reason": item.reason}
+                for name, item in space.items()
+            }
+            for head, space in self.spaces.items()
+        }
+        return {
+            "study": self.study.name,
+            "folder": str(self.folder.root),
+            "heads": heads,
+            "classes": self.data.num_classes,
+            "train_images": len(self.data.train),
+            "validation_images": len(self.data.validation),
+            "trials": self.trials,
+            "most_epochs": self.epochs,
+            "most_image_passes": self.image_passes,
+            "trials_at_a_time": self.slots,
+            "disk_bytes": self.disk_bytes,
+            "warnings": list(self.warnings),
+        }
+
+
+def make(study: Study, results: str | Path = "results", *, resuming: bool = False) -> Plan:
+    """The plan of a study whose folder is made in `results`; raises CannotRun with all that stands in its way."""
+    folder, machine = StudyFolder(Path(results) / study.name), Machine.here()
+    try:
+        data = load_data(study)
+    except DataError as error:
+        raise CannotRun([*_name(folder, resuming), Problem("data", "the images must be readable", str(error))]) from error
+    spaces, disk = study.spaces(data.num_classes), _disk_bytes(study)
+    problems = [
+        *_name(folder, resuming),
+        *_resources(study, machine),
+        *_disk(folder.root, disk),
+        *_batches(study, data),
+        *_grids(study, spaces),
+    ]
+    if problems:
+        raise CannotRun(problems)
+    slots = _slots(study, machine)
+    return Plan(study, data, spaces, machine, slots, folder, disk, tuple(_warnings(study, data, machine, slots)))
+
+
+def load_data(study: Study) -> TrialData:
+    """Train and validation images of a study; the test images are not read. Raises DataError."""
+    path = Path(study.data.path) if study.data.path else None
+    return splits.split(sources.load(study.data.source, path, "train"), study.data.validation_images, study.data.split_seed)
+
+
+def free_name(study: Study, results: str | Path) -> Study:
+    """The study, renamed to name-2, name-3, … if its folder is taken."""
+    numbered = (study.name if number == 1 else f"{study.name}-{number}" for number in range(1, 10_000))
+    free = next(name for name in numbered if not (Path(results) / name).exists())
+    return study.model_copy(update={"name": free})
+
+
+def _name(folder: StudyFolder, resuming: bool) -> Iterable[Problem]:
+    if not resuming and folder.root.exists() and any(folder.root.iterdir()):
+        fix = f"orchestrator resume {folder.root}, or launch with --set name=…, or with --next-name"
+        yield Problem("name", "each study has a folder of its own", f"{folder.root} is there already", fix)
+
+
+def _resources(study: Study, machine: Machine) -> Iterable[Problem]:
+    wanted = study.resources
+    if wanted.cpu > machine.cpus:
+        fix = f"write cpu: {machine.cpus} or less"
+        yield Problem("resources.cpu", f"this machine has {machine.cpus} cores", f"{wanted.cpu:g} for each trial", fix)
+    if wanted.gpu > machine.gpus:
+        fix = "write gpu: 0" if not machine.gpus else f"write gpu: {machine.gpus} or less"
+        yield Problem("resources.gpu", f"this machine has {machine.gpus} GPUs", f"{wanted.gpu:g} for each trial", fix)
+    if wanted.tpu:
+        yield Problem("resources.tpu", "this machine has no TPU", f"{wanted.tpu:g} for each trial", "write tpu: 0")
+
+
+def _disk_bytes(study: Study) -> int:
+    trials = len(study.heads) * study.search.trials_per_head
+    pictures = PICTURE_BYTES if study.tracking.mode != "off" and study.tracking.pictures else 0
+    an_epoch = SAMPLE * study.embedding_dim * 2 + pictures
+    return trials * (CHECKPOINT_BYTES + study.training.epochs * an_epoch) + RAY_BYTES
+
+
+def _disk(root: Path, needed: int) -> Iterable[Problem]:
+    there = next(parent for parent in (root, *root.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        value = f"{free / 1e9:.1f} GB free at {there}, about {needed / 1e9:.1f} GB needed"
+        yield Problem("results", "the disk must have room for the results", value, "free some, or use --results elsewhere")
+
+
+def _batches(study: Study, data: TrialData) -> Iterable[Problem]:
+    size, images = study.training.batch_size, len(data.train)
+    if size > images:
+        fix = f"write {2 ** int(math.log2(max(images, 16)))} or less"
+        yield Problem("training.batch_size", f"a batch has at most all {images} training images", str(size), fix)
+
+
+def _grids(study: Study, spaces: dict[str, dict[str, Searched]]) -> Iterable[Problem]:
+    if study.search.searcher != "grid":
+        return
+    for head, space in spaces.items():
+        size = math.prod(len(item.parameter.grid(study.search.grid_points)) for item in space.values())
+        place, budget = f"heads.{head}", study.search.trials_per_head
+        if size > LARGEST_GRID:
+            rule = f"a grid has at most {LARGEST_GRID:,} points"
+            yield Problem(place, rule, f"{size:,} points", "lower search.grid_points, or make settings constant")
+        elif (different := len(grid(space, study.search.grid_points))) < budget:
+            rule = "a grid needs as many points as a head has trials, so that every head gets the same number"
+            fix = f"raise search.grid_points, or write trials_per_head: {different}"
+            yield Problem(place, rule, f"{different} points for {budget} trials", fix)
+
+
+def _slots(study: Study, machine: Machine) -> int:
+    """How many trials run at a time."""
+    wanted = study.resources
+    fit = int(machine.cpus / wanted.cpu)
+    if wanted.gpu:
+        fit = min(fit, int(machine.gpus / wanted.gpu))
+    asked = study.search.concurrent_trials
+    return fit if asked == AUTO else min(fit, asked)
+
+
+def _warnings(study: Study, data: TrialData, machine: Machine, slots: int) -> Iterable[str]:
+    asked = study.search.concurrent_trials
+    if asked != AUTO and asked > slots:
+        yield f"search.concurrent_trials is {asked}, but only {slots} fit on this machine at a time"
+    needed = slots * TRIAL_MEMORY_BYTES + 3 * data.train.images.nbytes
+    if needed > 0.9 * machine.memory_bytes:
+        yield f"{slots} trials at a time need about {needed / 1e9:.1f} GB of the {machine.memory_bytes / 1e9:.1f} GB of memory"
+    if study.search.scheduler == "asha" and study.search.trials_per_head < study.search.reduction_factor:
+        yield "ASHA stops little with fewer trials a head than its reduction factor"
+
+
+def _gpus() -> int:
+    """How many NVIDIA GPUs this process may use, without importing torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([device for device in visible.split(",") if device.strip() not in ("", "-1")])
+    if not shutil.which("nvidia-smi"):
+        return 0
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False)
+    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())

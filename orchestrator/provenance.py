@@ -1,0 +1,67 @@
+"""Where numbers come from: code, packages, hardware, seeds, command. Written once, before a search starts."""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from orchestrator import __version__
+from orchestrator.plan import Plan
+from orchestrator.records import now
+
+PACKAGES = ("torch", "pytorch-lightning", "ray", "optuna", "wandb", "numpy", "scipy", "matplotlib", "pydantic")
+
+
+def collect(plan: Plan) -> dict[str, Any]:
+    """Everything that someone would ask who wants to get the same numbers again."""
+    return {
+        "study_id": secrets.token_hex(4),
+        "started": now(),
+        "orchestrator": __version__,
+        "command": sys.argv,
+        "git": _git(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cpus": plan.machine.cpus,
+        "gpus": plan.machine.gpus,
+        "memory_gb": round(plan.machine.memory_bytes / 1e9, 1),
+        "seeds": {"search": plan.study.search.seed, "training": plan.study.training.seed, "split": plan.study.data.split_seed},
+        "trials_at_a_time": plan.slots,
+    }
+
+
+def _git() -> dict[str, Any] | None:
+    """Commit and whether files were changed since; None outside a checkout."""
+
+    def ask(*words: str) -> str:
+        home = Path(__file__).parent
+        done = subprocess.run(["git", *words], cwd=home, capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
+
+    try:
+        return {"commit": ask("rev-parse", "HEAD"), "changed": bool(ask("status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    if os.path.exists("/proc/cpuinfo"):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

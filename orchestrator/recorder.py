@@ -1,0 +1,110 @@
+"""Writes down what Tune's trials report, in the driver: first the record, then progress and the W&B mirror."""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Any
+
+import numpy as np
+from ray import tune
+from ray.tune import Stopper
+
+from orchestrator.contest import Contest
+from orchestrator.driver_only import DriverOnly
+from orchestrator.progress import Progress
+from orchestrator.records import Event, Trial, Writer, apply
+from orchestrator.tracking import Tracker
+
+
+class Recorder(DriverOnly, tune.Callback):
+    """Tune's callback: turns its events into the study's record and tells the contest how each trial ended."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        contest: Contest,
+        trials: dict[str, Trial],
+        progress: Progress,
+        tracker: Tracker | None,
+        epochs: int,
+        stop: threading.Event,
+    ) -> None:
+        self._writer, self._contest, self._trials = writer, contest, trials
+        self._progress, self._tracker, self._epochs, self._stop = progress, tracker, epochs, stop
+        self._last_words: dict[str, dict[str, str]] = {}
+
+    def _write(self, event: Event) -> None:
+        self._writer.append(event)
+        apply(self._trials, event)
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        given = trial.config["trial"]
+        name = given["name"]
+        again = name in self._trials
+        if not again:
+            self._write({"event": "start", "trial": name, **{key: given[key] for key in ("head", "index", "seed", "params")}})
+        elif given["params"] != self._trials[name].params:  # PBT gave it another's margins
+            epoch = self._trials[name].last_epoch
+            self._write({"event": "params", "trial": name, "epoch": epoch, "params": given["params"]})
+        if not again or given["continues"]:
+            self._progress.started(self._trials[name])
+        if self._tracker:
+            self._tracker.started(self._trials[name])
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+        name = trial.config["trial"]["name"]
+        if "ended" in result:
+            self._last_words[name] = result["ended"]
+            return
+        if "objective" not in result:
+            return
+        shape, content = result.pop("embedding")  # taken out, so that Tune keeps no copy of it
+        known = self._trials[name]
+        if result["epoch"] <= known.last_epoch:
+            return
+        points = np.frombuffer(content, np.float16).reshape(shape)
+        metrics = {key: value for key, value in result["metrics"].items() if math.isfinite(value)}
+        self._writer.folder.save_embedding(name, result["epoch"], points)
+        row = {"epoch": result["epoch"], "objective": result["objective"], "metrics": metrics}
+        self._write({"event": "epoch", "trial": name, **row})
+        self._contest.epoch(name, result["epoch"], result["objective"])
+        self._progress.epoch(known, row)
+        if self._tracker:
+            self._tracker.epoch(known, row, points)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        name = trial.config["trial"]["name"]
+        known, said = self._trials[name], self._last_words.pop(name, None)
+        if said:
+            self._end(name, **said)
+        elif known.last_epoch >= self._epochs:
+            self._end(name, "completed")
+        elif not self._stop.is_set():
+            self._end(name, "stopped", f"not among the best of its head after epoch {known.last_epoch}")
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        if not self._stop.is_set():
+            name = trial.config["trial"]["name"]
+            self._end(name, "failed", f"its process died {trial.num_failures} times", str(trial.get_error() or ""))
+
+    def _end(self, name: str, status: str, reason: str = "", traceback: str = "") -> None:
+        detail = {"traceback": traceback} if traceback else {}
+        self._write({"event": "end", "trial": name, "status": status, "reason": reason, **detail})
+        self._contest.end(name, status)
+        self._progress.ended(self._trials[name])
+        if self._tracker:
+            self._tracker.ended(self._trials[name])
+
+
+class StopRequest(DriverOnly, Stopper):
+    """Ends the whole search, gracefully, once `stop` is set."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._stop.is_set()

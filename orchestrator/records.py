@@ -1,0 +1,215 @@
+"""A study's folder: append-only records, atomic writes, one writer at a time.
+
+`trials.jsonl` is the truth of a study; one line an event, only ever appended. A line counts once its newline is on
+disk, so a crash at any byte loses at most the line that was being written, and never one that had been written.
+
+    {"event": "start", "trial": "arcface-003", "head": …, "index": …, "seed": …, "params": {…}, "time": …}
+    {"event": "epoch", "trial": …, "epoch": 1, "objective": …, "metrics": {…}, "time": …}
+    {"event": "params", "trial": …, "epoch": 2, "params": {…}}     where PBT changed them after that epoch
+    {"event": "end", "trial": …, "status": "completed", "reason": "", "time": …}
+"""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.errors import CannotRun, Problem
+
+Event = dict[str, Any]
+Status = Literal["running", "completed", "stopped", "diverged", "failed"]
+ENDS = ("completed", "stopped", "diverged", "failed")
+
+
+def now() -> str:
+    """The present time in UTC, as ISO 8601 with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@dataclass
+class Trial:
+    """What the record says of one trial. status "running" also means interrupted: it has no end yet."""
+
+    name: str
+    head: str
+    index: int
+    seed: int
+    params: dict[str, Any]
+    status: Status = "running"
+    reason: str = ""
+    epochs: list[Event] = field(default_factory=list)
+
+    @property
+    def last_epoch(self) -> int:
+        return int(self.epochs[-1]["epoch"]) if self.epochs else 0
+
+    @property
+    def objective(self) -> float | None:
+        """The objective after the last epoch: what the trial's model is worth, not its luckiest moment."""
+        return self.epochs[-1]["objective"] if self.epochs else None
+
+    @property
+    def duration_s(self) -> float:
+        return sum(row["metrics"].get("time/train_s", 0) + row["metrics"].get("time/validation_s", 0) for row in self.epochs)
+
+
+def apply(trials: dict[str, Trial], event: Event) -> None:
+    """Adds what one event tells to the trials that are known. A repeated event changes nothing."""
+    kind, name = event["event"], event["trial"]
+    if kind == "start":
+        known = {key: event[key] for key in ("head", "index", "seed", "params")}
+        trials.setdefault(name, Trial(name, **known))
+    elif kind == "epoch" and event["epoch"] > trials[name].last_epoch:
+        trials[name].epochs.append(event)
+    elif kind == "params":
+        trials[name].params = event["params"]
+    elif kind == "end":
+        trials[name].status, trials[name].reason = event["status"], event["reason"]
+
+
+def replay(events: list[Event]) -> dict[str, Trial]:
+    """The trials that a record tells of, in order of their start."""
+    trials: dict[str, Trial] = {}
+    for event in events:
+        apply(trials, event)
+    return trials
+
+
+def read_lines(path: Path) -> list[Event]:
+    """All complete lines of a JSON-lines file; an unfinished last one was never written."""
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    return [json.loads(line) for line in whole.splitlines() if line]
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Writes a whole file or nothing: beside it first, then renamed over it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(beside, "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+class StudyFolder:
+    """The folder of one study and the names in it. Reading needs no lock; writing goes through `writer`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.study_file = root / "study.yaml"
+        self.provenance_file = root / "provenance.json"
+        self.trials_file = root / "trials.jsonl"
+        self.driver_file = root / "driver.json"
+        self.best = root / "best"
+        self.plots = root / "plots"
+        self.embeddings = root / "embeddings"
+        self.wandb = root / "wandb"
+        self.ray = root / "ray"
+        self.lock_file = root / ".lock"
+
+    def exists(self) -> bool:
+        return self.study_file.exists()
+
+    def events(self) -> list[Event]:
+        return read_lines(self.trials_file)
+
+    def trials(self) -> dict[str, Trial]:
+        return replay(self.events())
+
+    def driver(self) -> dict[str, Any] | None:
+        """Process id, host and start of the driver at work on this study, or None if there is none."""
+        if not self.lock_file.exists() or not self.driver_file.exists():
+            return None
+        with open(self.lock_file) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                driver: dict[str, Any] = json.loads(self.driver_file.read_text())
+                return driver
+        return None
+
+    @contextmanager
+    def writer(self) -> Iterator[Writer]:
+        """The one that may write; the lock goes with the process, however it ends. Raises CannotRun if taken."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with open(self.lock_file, "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                fix = f"watch it: orchestrator status {self.root}, or end it: orchestrator stop {self.root}"
+                problem = Problem(str(self.root), "one driver at a time works on a study", "another is at work", fix)
+                raise CannotRun([problem]) from None
+            driver = {"pid": os.getpid(), "host": os.uname().nodename, "started": now()}
+            write_atomic(self.driver_file, json.dumps(driver))
+            with open(self.trials_file, "ab") as file:
+                _cut_unfinished(file, self.trials_file)
+                yield Writer(self, file)
+            self.driver_file.unlink(missing_ok=True)
+
+    def save_embedding(self, trial: str, epoch: int, points: NDArray[np.float16]) -> None:
+        write_atomic(self.embeddings / trial / f"epoch-{epoch:03d}.npy", _npy(points))
+
+    def embedding(self, trial: str, epoch: int) -> NDArray[np.float16] | None:
+        """The sampled validation embeddings (n, D) of a trial after an epoch, if they were kept."""
+        path = self.embeddings / trial / f"epoch-{epoch:03d}.npy"
+        return np.load(path, allow_pickle=False) if path.exists() else None
+
+    def save_labels(self, labels: NDArray[np.int64]) -> None:
+        write_atomic(self.embeddings / "labels.npy", _npy(labels))
+
+    def labels(self) -> NDArray[np.int64]:
+        """The classes (n,) of the sampled validation images, the same for every trial."""
+        labels: NDArray[np.int64] = np.load(self.embeddings / "labels.npy", allow_pickle=False)
+        return labels
+
+
+class Writer:
+    """Appends events; each is on disk when `append` returns."""
+
+    def __init__(self, folder: StudyFolder, file: IO[bytes]) -> None:
+        self.folder, self._file = folder, file
+
+    def append(self, event: Event) -> None:
+        self._file.write(json.dumps({**event, "time": now()}, allow_nan=False).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def request_stop(folder: StudyFolder) -> str:
+    """Asks the driver at work on a study to end gracefully; says what was done. Raises CannotRun if it cannot be."""
+    driver = folder.driver()
+    if driver is None:
+        raise CannotRun([Problem(str(folder.root), "only a running study can be stopped", "no driver is at work on it")])
+    if driver["host"] != os.uname().nodename:
+        fix = f"run this there, or send SIGTERM to process {driver['pid']}"
+        raise CannotRun([Problem(str(folder.root), "a study is stopped on its driver's machine", driver["host"], fix)])
+    os.kill(driver["pid"], signal.SIGTERM)
+    return f"asked process {driver['pid']} to stop; orchestrator resume {folder.root} goes on with it"
+
+
+def _cut_unfinished(file: IO[bytes], path: Path) -> None:
+    """Removes a last line that a crash left without its end, so that the next one begins on a line of its own."""
+    content = path.read_bytes()
+    file.truncate(content.rfind(b"\n") + 1)
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=False)
+    return stream.getvalue()

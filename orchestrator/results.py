@@ -1,0 +1,105 @@
+"""Results: a study's folder, read. What `launch` returns, and what `best` and `status` print."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from orchestrator import selection
+from orchestrator.errors import CannotRun, Problem
+from orchestrator.records import StudyFolder, Trial, write_atomic
+from orchestrator.study import Study
+
+
+class Results:
+    """What a study's folder tells, now: `trials`, `leaderboard`, `best`. Read again to see what has come since."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.folder = StudyFolder(Path(root))
+        if not self.folder.exists():
+            fix = "name a study's folder, such as results/quick; launch makes one"
+            raise CannotRun([Problem(str(root), "a study's folder holds a study.yaml", "there is none", fix)])
+        self.study = Study.load(self.folder.study_file)
+
+    @cached_property
+    def trials(self) -> dict[str, Trial]:
+        """Every trial that was started, by its name."""
+        return self.folder.trials()
+
+    @property
+    def planned(self) -> int:
+        return len(self.study.heads) * self.study.search.trials_per_head
+
+    @property
+    def finished(self) -> bool:
+        return sum(trial.status != "running" for trial in self.trials.values()) >= self.planned
+
+    @cached_property
+    def leaderboard(self) -> list[selection.Standing]:
+        """The heads, the best first."""
+        return selection.leaderboard(self.study.heads, self.trials.values())
+
+    @property
+    def best(self) -> dict[str, Trial]:
+        """The best trial of each head that has one."""
+        return {row.head: row.best for row in self.leaderboard if row.best}
+
+    def best_study(self, head: str) -> Study:
+        """A study that trains the best configuration of a head once more, alone, with the same seed."""
+        best = self.best[head]
+        training = self.study.training.model_dump() | {"seed": best.seed}
+        training |= {name: best.params[name] for name in training if name in best.params}
+        block = {name: value for name, value in best.params.items() if name not in training}
+        search = {"trials_per_head": 1, "searcher": "random", "scheduler": "none", "process_failures": 2}
+        content = self.study.model_dump() | {
+            "name": f"{self.study.name}-best-{head}"[:64],
+            "description": f"The best {head} of {self.study.name}.",
+            "heads": {head: block},
+            "training": training,
+            "search": search,
+        }
+        return Study.model_validate(content)
+
+    def write_best(self) -> list[Path]:
+        """Writes `best/<head>.yaml` for each head, each a study to launch again; returns their paths."""
+        paths = []
+        for head, trial in self.best.items():
+            path = self.folder.best / f"{head}.yaml"
+            write_atomic(path, self.best_study(head).to_yaml(_comment(self.study, trial)))
+            paths.append(path)
+        return paths
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `--json` prints."""
+        return {
+            "study": self.study.name,
+            "folder": str(self.folder.root),
+            "planned": self.planned,
+            "finished": self.finished,
+            "running": self.folder.driver() is not None,
+            "leaderboard": [
+                {
+                    "head": row.head,
+                    "objective": row.best.objective if row.best else None,
+                    "trial": row.best.name if row.best else None,
+                    "status": row.best.status if row.best else None,
+                    "params": row.best.params if row.best else None,
+                    "ties": list(row.ties),
+                    "counts": row.counts,
+                }
+                for row in self.leaderboard
+            ],
+        }
+
+
+def _comment(study: Study, trial: Trial) -> str:
+    images = study.data.validation_images
+    lines = [
+        f"The best {trial.head} of the study {study.name}: trial {trial.name}, seed {trial.seed}.",
+        f"Validation cluster accuracy {trial.objective:.4f} ({images:,} images, n = 1 run, the top of"
+        f" {study.search.trials_per_head} trials: a fresh seed will likely score a little less).",
+    ]
+    if trial.status != "completed":
+        lines.append(f"This trial was {trial.status} after {len(trial.epochs)} epochs: no trial of the head ran to its end.")
+    return "\n".join([*lines, "Run it again: orchestrator launch <this file>"])

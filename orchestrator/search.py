@@ -1,0 +1,172 @@
+"""Runs a study on Ray Tune: the contest proposes, trials train, the recorder writes down what they report.
+
+The record is the truth. `resume` rebuilds the contest from it and never reads Tune's own snapshots.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lightning_modules.data.splits import stratified
+from orchestrator import cluster, gallery, plan, provenance
+from orchestrator.errors import CannotRun, Problem
+from orchestrator.plan import Plan
+from orchestrator.progress import Progress, Silent
+from orchestrator.records import StudyFolder, Trial, Writer, write_atomic
+from orchestrator.results import Results
+from orchestrator.study import Study
+from orchestrator.trial import CHECKPOINT, Task, run_trial
+
+
+def launch(study: Study, results: str | Path = "results", progress: Progress | None = None) -> Results:
+    """Runs a study to its end and returns its results, which lie in `results`/<name>.
+
+    Raises CannotRun before anything starts. Ctrl-C or SIGTERM ends it gracefully: the results then say that they are
+    not finished, and `resume` goes on.
+    """
+    planned = plan.make(study, results)
+    write_atomic(planned.folder.study_file, study.to_yaml("The study as it was launched, overrides included."))
+    write_atomic(planned.folder.provenance_file, json.dumps(provenance.collect(planned), indent=2) + "\n")
+    return _run(planned, progress or Silent())
+
+
+def resume(folder: str | Path, progress: Progress | None = None) -> Results:
+    """Goes on with an interrupted study to exactly the planned number of trials."""
+    known = Results(folder)
+    root = known.folder.root
+    if known.study.name != root.resolve().name:
+        rule, fix = "a study's folder bears the study's name", f"rename it to {known.study.name}"
+        raise CannotRun([Problem(str(root), rule, root.resolve().name, fix)])
+    return _run(plan.make(known.study, root.resolve().parent, resuming=True), progress or Silent())
+
+
+def _run(planned: Plan, progress: Progress) -> Results:
+    folder = planned.folder
+    with folder.writer() as writer:
+        trials = folder.trials()
+        results = Results(folder.root)
+        if not results.finished:
+            mask = stratified(planned.data.validation.labels, min(plan.SAMPLE, len(planned.data.validation)), seed=0)
+            sample = np.flatnonzero(mask)
+            folder.save_labels(planned.data.validation.labels[sample])
+            heads = dict.fromkeys(planned.study.heads, planned.study.search.trials_per_head)
+            progress.begin(planned.study.name, heads, trials, planned.study.training.epochs, planned.slots)
+            for warning in planned.warnings:
+                progress.say(f"warning: {warning}")
+            try:
+                _search(planned, writer, trials, progress, sample)
+            finally:
+                progress.close()
+        results = Results(folder.root)
+        results.write_best()
+        if results.finished:
+            gallery.draw(results)
+    return results
+
+
+def _search(planned: Plan, writer: Writer, trials: dict[str, Trial], progress: Progress, sample: Any) -> None:
+    study, folder = planned.study, planned.folder
+    data_bytes = planned.data.train.images.nbytes + planned.data.validation.images.nbytes
+    with _stop_request() as stop, cluster.local_ray(planned.machine.cpus, planned.machine.gpus, data_bytes):
+        from ray import tune
+
+        from orchestrator.budget import ContestSearcher, HeadSchedulers, trial_config
+        from orchestrator.contest import Contest
+        from orchestrator.recorder import Recorder, StopRequest
+
+        contest = Contest(study, planned.spaces, trials.values())
+        remaining = contest.remaining
+        schedulers = HeadSchedulers(study, planned.spaces, trials.values())
+        checkpoints = _checkpoints(folder)
+        tracker = _tracker(planned, progress.say)
+        recorder = Recorder(writer, contest, trials, progress, tracker, study.training.epochs, stop)
+        resources = study.resources
+        task = Task(
+            epochs=study.training.epochs,
+            batch_size=study.training.batch_size,
+            embedding_dim=study.embedding_dim,
+            body=study.body.name,
+            body_options=study.body.options(),
+            sample=sample,
+            cpu=resources.cpu,
+            gpu=resources.gpu,
+            tpu=resources.tpu,
+        )
+        population = study.search.scheduler == "pbt"  # Tune's PBT takes all its trials at once and no searcher
+        given: dict[str, Any] = {}
+        if population:
+            assignments = [contest.next() for _ in range(remaining)]
+            configs = [trial_config(each, checkpoints.get(each.name)) for each in assignments if each]
+            given = {"param_space": {"trial": tune.grid_search([config["trial"] for config in configs])}}
+        try:
+            tune.Tuner(
+                tune.with_resources(
+                    tune.with_parameters(run_trial, data=planned.data, task=task),
+                    {name: amount for name, amount in resources.model_dump().items() if amount},
+                ),
+                tune_config=tune.TuneConfig(
+                    num_samples=1 if population else remaining,
+                    search_alg=None if population else ContestSearcher(contest, checkpoints),
+                    scheduler=schedulers,
+                    max_concurrent_trials=None if population else planned.slots,
+                    reuse_actors=True,
+                    trial_dirname_creator=lambda trial: str(trial.config["trial"]["name"]),
+                ),
+                run_config=tune.RunConfig(
+                    name=f"attempt-{len(list(folder.ray.glob('attempt-*'))) + 1}",
+                    storage_path=str(folder.ray.resolve()),
+                    callbacks=[recorder],
+                    stop=StopRequest(stop),
+                    failure_config=tune.FailureConfig(max_failures=study.search.process_failures),
+                    checkpoint_config=tune.CheckpointConfig(num_to_keep=4 if population else 1),
+                    verbose=0,
+                ),
+                **given,
+            ).fit()
+        finally:
+            if tracker:
+                tracker.close()
+
+
+def _checkpoints(folder: StudyFolder) -> dict[str, str]:
+    """The newest checkpoint folder of every trial, from whichever attempt."""
+    found = sorted(folder.ray.glob(f"attempt-*/*/checkpoint_*/{CHECKPOINT}"), key=lambda path: path.stat().st_mtime)
+    return {path.parent.parent.name: str(path.parent.resolve()) for path in found}
+
+
+def _tracker(planned: Plan, warn: Callable[[str], None]) -> Any:
+    if planned.study.tracking.mode == "off":
+        return None
+    from orchestrator.tracking import Tracker
+
+    study_id = json.loads(planned.folder.provenance_file.read_text())["study_id"]
+    return Tracker(planned.study, study_id, planned.folder.wandb, planned.folder.labels(), warn)
+
+
+@contextmanager
+def _stop_request() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set; a second Ctrl-C ends the program at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # signals belong to the main thread; a notebook's or server's thread has none
+        return
+
+    def request(number: int, frame: Any) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,181 @@
+"""Study: the one typed description of a search. What may stand in a study's YAML, with every default.
+
+Parameters that may be searched keep the form in which they were written (W&B's sweep syntax, or `auto`); `spaces`
+turns them into distributions once the number of classes is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from search_spaces import parameters
+from search_spaces.heads import TRAINING, settings_of
+
+AUTO = "auto"
+MOST_SEARCHED = 5  # parameters of one head; more cannot be searched with an equal, affordable budget
+
+
+def _check_space(written: Any) -> Any:
+    """Refuses what is neither `auto` nor a distribution, at its own place in the study."""
+    if written != AUTO:
+        try:
+            parameters.parse(written)
+        except parameters.SpaceError as error:
+            raise PydanticCustomError("space", "{rule}", {"rule": error.rule, "fix": error.fix}) from error
+    return written
+
+
+def _check_whole_or_auto(written: Any) -> Any:
+    if written == AUTO or (isinstance(written, int) and not isinstance(written, bool) and 0 <= written < 2**31):
+        return written
+    rule = {"rule": "must be a whole number from 0, or auto", "fix": "write a whole number, or auto"}
+    raise PydanticCustomError("space", "{rule}", rule)
+
+
+Space = Annotated[Any, BeforeValidator(_check_space)]
+WholeOrAuto = Annotated[Any, BeforeValidator(_check_whole_or_auto)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class Section(BaseModel):
+    """A part of a study: unknown keys are refused, and 3 is not "3"."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Data(Section):
+    """Where the images come from. path: the folder of an idx source, relative to the study's file."""
+
+    source: Literal["mnist", "idx"] = "mnist"
+    path: str | None = None
+    validation_images: Count = 10_000
+    split_seed: Seed = 0
+
+
+class Body(Section):
+    """The network under the heads. width belongs to strided, depth to reference."""
+
+    name: Literal["strided", "reference"] = "strided"
+    width: Annotated[int, Field(ge=1, le=1024)] | None = None
+    depth: Annotated[int, Field(ge=1, le=100)] | None = None
+
+    def options(self) -> dict[str, int]:
+        return {key: value for key, value in (("width", self.width), ("depth", self.depth)) if value is not None}
+
+
+class Training(Section):
+    """How every head is trained; a head's own block overrides what may be searched."""
+
+    epochs: Count = 12
+    batch_size: Annotated[int, Field(ge=16)] = 256
+    seed: WholeOrAuto = AUTO
+    lr: Space = AUTO
+    weight_decay: Space = AUTO
+    warmup_share: Space = AUTO
+    margin_warmup_epochs: Space = AUTO
+
+
+class Search(Section):
+    """How configurations are chosen and stopped. Every head gets the same number of trials."""
+
+    trials_per_head: Count = 20
+    searcher: Literal["tpe", "random", "grid"] = "tpe"
+    scheduler: Literal["asha", "pbt", "none"] = "asha"
+    seed: Seed = 0
+    concurrent_trials: WholeOrAuto = AUTO
+    start_from_defaults: bool = True
+    grid_points: Annotated[int, Field(ge=2, le=100)] = 3
+    grace_epochs: Count = 1
+    reduction_factor: Annotated[int, Field(ge=2, le=16)] = 3
+    perturb_every_epochs: Count = 1
+    process_failures: Annotated[int, Field(ge=0, le=100)] = 2
+
+
+class Resources(Section):
+    """What one trial gets."""
+
+    cpu: Annotated[float, Field(gt=0)] = 1.0
+    gpu: Annotated[float, Field(ge=0)] = 0.0
+    tpu: Annotated[float, Field(ge=0)] = 0.0
+
+
+class Tracking(Section):
+    """The Weights & Biases mirror. Keys are W&B's own affair (environment or netrc), never a study's."""
+
+    mode: Literal["offline", "online", "off"] = "offline"
+    project: str = "embedding-heads"
+    entity: str | None = None
+    pictures: bool = True
+
+
+@dataclass(frozen=True)
+class Searched:
+    """One parameter of one head, ready to be searched. when: read only if that other one has that value."""
+
+    parameter: parameters.Parameter
+    start: parameters.Value
+    reason: str
+    when: tuple[str, parameters.Value] | None = None
+
+
+class Study(Section):
+    """A search, whole. Load one with `Study.load`; every field has a default but name and heads."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+    heads: Annotated[dict[str, dict[str, Space]], Field(min_length=1)]
+    description: str = ""
+    data: Data = Data()
+    embedding_dim: Annotated[int, Field(ge=2, le=65_536)] = 3
+    body: Body = Body()
+    training: Training = Training()
+    search: Search = Search()
+    resources: Resources = Resources()
+    tracking: Tracking = Tracking()
+
+    @classmethod
+    def load(cls, source: str | Path, overrides: Iterable[str] = ()) -> Study:
+        """The study in a YAML file, or a shipped one by its name; overrides are like "training.epochs=3".
+
+        Raises StudyError, which names every problem with its file, line, place, rule, value and a fix.
+        """
+        from orchestrator.study_file import load
+
+        return load(source, overrides)
+
+    def to_yaml(self, comment: str = "") -> str:
+        """The study as YAML that `load` reads back to an equal one."""
+        from orchestrator.study_file import dump
+
+        return dump(self, comment)
+
+    def spaces(self, num_classes: int) -> dict[str, dict[str, Searched]]:
+        """For each head, every parameter of it: searched, or constant."""
+        return {head: self._space(head, num_classes) for head in self.heads}
+
+    def _space(self, head: str, num_classes: int) -> dict[str, Searched]:
+        space = {}
+        for name, setting in settings_of(head).items():
+            auto = setting.auto(num_classes, self.embedding_dim)
+            written = self.heads[head].get(name, getattr(self.training, name, AUTO) if name in TRAINING else AUTO)
+            if written == AUTO:
+                space[name] = Searched(auto.parameter, auto.start, auto.reason, setting.when)
+                continue
+            parameter = parameters.parse(written)
+            space[name] = Searched(parameter, _start(parameter, auto.start), "as the study says", setting.when)
+        return space
+
+
+def _start(parameter: parameters.Parameter, default: parameters.Value) -> parameters.Value:
+    """The default where the study's own space holds it, else what comes nearest to it."""
+    if parameter.contains(default):
+        return default
+    if isinstance(parameter, parameters.Range) and isinstance(default, int | float):
+        return parameter.clipped(default)
+    return parameter.values[0]

@@ -1,0 +1,143 @@
+"""What a person reads on a terminal: the plan, the state of a search, the leaderboard, as Rich tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from rich.table import Table
+
+from orchestrator.plan import Plan
+from orchestrator.records import Trial
+from orchestrator.results import Results
+from orchestrator.selection import Standing
+from orchestrator.study import Searched
+
+
+def duration(seconds: float) -> str:
+    """3 h 05 min, 4 min 10 s or 12 s."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def settings(params: Mapping[str, object]) -> str:
+    """name value, name value: numbers with three digits."""
+    return ", ".join(f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in params.items())
+
+
+def _table(title: str, left: Iterable[str], right: Iterable[str] = (), caption: str = "") -> Table:
+    """An empty table with columns of text, then columns of numbers."""
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+    for name in left:
+        table.add_column(name, overflow="fold")
+    for name in right:
+        table.add_column(name, justify="right")
+    return table
+
+
+def plan(planned: Plan) -> list[Table | str]:
+    """What a study will search, at what cost, and where it will write."""
+    study, data = planned.study, planned.data
+    table = _table(f"{study.name}: what is searched", ("parameter", "heads", "space", "first", "why"))
+    shared: dict[tuple[str, Searched], list[str]] = {}
+    for head, space in planned.spaces.items():
+        for name, item in space.items():
+            shared.setdefault((name, item), []).append(head)
+    constants: dict[str, object] = {}
+    for (name, item), heads in shared.items():
+        if len(item.parameter.values) == 1:
+            constants[name if len(heads) > 1 else f"{heads[0]}'s {name}"] = item.parameter.values[0]
+            continue
+        when = f" (if {item.when[0]} is {item.when[1]})" if item.when else ""
+        whose = "all" if len(heads) == len(planned.spaces) else ", ".join(heads)
+        table.add_row(name + when, whose, str(item.parameter), settings({"": item.start}).strip(), item.reason)
+    search, training = study.search, study.training
+    scheduler = {"asha": "ASHA stops the poorer ones early", "pbt": "PBT moves their margins", "none": "none is stopped early"}
+    rows, columns, channels = data.train.image_shape
+    lines = [
+        f"constant  {settings(constants)}",
+        f"data      {study.data.source}: {len(data.train):,} images to train, {len(data.validation):,} to validate,"
+        f" {data.num_classes} classes, {rows} × {columns} × {channels}; the test images stay sealed",
+        f"model     {study.body.name} body, {study.embedding_dim}-D embedding, batches of {training.batch_size}",
+        f"trials    {len(study.heads)} heads × {search.trials_per_head} = {planned.trials}, {planned.slots} at a time;"
+        f" searcher {search.searcher}, seed {search.seed}; {scheduler[search.scheduler]}",
+        f"cost      at most {planned.epochs:,} epochs = {planned.image_passes / 1e6:.2f} M image passes;"
+        f" about {planned.disk_bytes / 1e9:.1f} GB of disk",
+        f"results   {planned.folder.root}, W&B {study.tracking.mode}",
+        *(f"warning   {warning}" for warning in planned.warnings),
+    ]
+    return [table, *lines]
+
+
+def status(results: Results) -> list[Table | str]:
+    """How far a study is, and what it has found."""
+    heads = dict.fromkeys(results.study.heads, results.study.search.trials_per_head)
+    driver = results.folder.driver()
+    ended = sum(trial.status != "running" for trial in results.trials.values())
+    if driver:
+        state = f"running since {driver['started'][:19]} UTC as process {driver['pid']} on {driver['host']}"
+    elif results.finished:
+        state = "finished"
+    else:
+        state = f"interrupted; go on with: orchestrator resume {results.folder.root}"
+    lines = [f"{results.study.name}: {ended} of {results.planned} trials ended; {state}"]
+    lost = [trial for trial in results.trials.values() if trial.status in ("failed", "diverged")]
+    lines += [f"  {trial.name} {trial.status}: {trial.reason}" for trial in lost]
+    return [progress(heads, results.trials, "", "running" if driver else ""), *lines]
+
+
+def leaderboard_of(results: Results) -> Table:
+    """The leaderboard of a study, so far."""
+    study = results.study
+    classes = len(set(results.folder.labels().tolist())) if (results.folder.embeddings / "labels.npy").exists() else 2
+    title = f"{study.name}: cluster accuracy on {study.data.validation_images:,} validation images, {study.embedding_dim}-D"
+    return leaderboard(results.leaderboard, study.spaces(classes), title)
+
+
+def ending(results: Results) -> list[Table | str]:
+    """What a search says last: the leaderboard and where everything is."""
+    folder = results.folder
+    lines: list[Table | str] = [leaderboard_of(results)]
+    lines.append(
+        f"Each number is one run, the top of {results.study.search.trials_per_head} trials, on the images that chose it:"
+        " a fresh seed will likely score a little less."
+    )
+    lost = [trial for trial in results.trials.values() if trial.status in ("failed", "diverged")]
+    lines += [f"{trial.name} {trial.status}: {trial.reason}" for trial in lost]
+    if not results.finished:
+        return [*lines, f"Interrupted. Go on with: orchestrator resume {folder.root}"]
+    lines.append(f"pictures  {folder.plots}/heads.png, and one of each head beside it")
+    lines.append(f"again     orchestrator launch {folder.best}/{results.leaderboard[0].head}.yaml")
+    if results.study.tracking.mode == "offline":
+        lines.append(f"W&B       wandb sync {folder.wandb}/offline-run-*    (or look here: wandb leet {folder.wandb})")
+    return lines
+
+
+def leaderboard(standings: list[Standing], spaces: Mapping[str, Mapping[str, Searched]], title: str) -> Table:
+    """The heads, best first, each with the searched settings of its best trial."""
+    table = _table(title, ("head", "accuracy", "trial", "its settings"))
+    for row in standings:
+        if row.best is None:
+            table.add_row(row.head, "–", "–", "no trial of it has ended with a result")
+            continue
+        searched = {k: v for k, v in row.best.params.items() if len(spaces[row.head][k].parameter.values) != 1}
+        note = "" if row.best.status == "completed" else f" ({row.best.status} after {row.best.last_epoch} epochs)"
+        ties = f" = {', '.join(row.ties)}" if row.ties else ""
+        table.add_row(row.head, f"{row.objective:.4f}", row.best.name + ties + note, settings(searched))
+    return table
+
+
+def progress(heads: Mapping[str, int], trials: Mapping[str, Trial], title: str, caption: str = "") -> Table:
+    """Per head: how many trials are done, running, stopped early, failed, to come; and the best so far."""
+    counts = ("done", "running", "stopped early", "failed", "to come", "best so far")
+    table = _table(title, ("head",), counts, caption)
+    for head, planned in heads.items():
+        own = [trial for trial in trials.values() if trial.head == head]
+        count = {status: sum(t.status == status for t in own) for status in ("completed", "running", "stopped")}
+        failed = sum(trial.status in ("failed", "diverged") for trial in own)
+        best = max((row["objective"] for trial in own for row in trial.epochs), default=None)
+        cells = [count["completed"], count["running"], count["stopped"], failed, planned - len(own)]
+        table.add_row(head, *map(str, cells), "–" if best is None else f"{best:.4f}")
+    return table

@@ -1,0 +1,193 @@
+"""One trial: a configuration in, a Lightning fit, metrics out after every epoch. Runs in a worker process.
+
+Worker processes are used again for later trials, so everything global (seeds, threads, warnings) is set anew.
+It imports no wandb and sees no test image.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_modules.data.splits import TrialData
+
+if TYPE_CHECKING:
+    from lightning_modules.embedding import EmbeddingModule
+
+CHECKPOINT = "last.ckpt"
+OBJECTIVE_METRIC = "val/cluster_accuracy"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all trials of a study have in common. sample: the validation images whose embeddings are reported."""
+
+    epochs: int
+    batch_size: int
+    embedding_dim: int
+    body: str
+    body_options: dict[str, int]
+    sample: NDArray[np.intp]
+    cpu: float
+    gpu: float
+    tpu: float
+
+    @property
+    def accelerator(self) -> str:
+        """From the resources that the trial was given, never "auto": a trial without a GPU may well see one."""
+        return "cuda" if self.gpu else "tpu" if self.tpu else "cpu"
+
+
+class Diverged(Exception):
+    """Training left the finite numbers; the message says where."""
+
+
+def run_trial(config: dict[str, Any], data: TrialData, task: Task) -> None:
+    """Trains one configuration, reporting to Tune; whatever goes wrong is reported as this trial's end, with a reason."""
+    from ray import tune
+
+    started = time.perf_counter()
+    try:
+        _fit(config["trial"], data, task, started)
+    except Diverged as error:
+        tune.report({"ended": {"status": "diverged", "reason": str(error)}})
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        tune.report({"ended": {"status": "failed", "reason": reason, "traceback": traceback.format_exc()}})
+
+
+def build(trial: dict[str, Any], data: TrialData, task: Task) -> EmbeddingModule:
+    """The module of a configuration: parameters of the recipe go there, the others to the head."""
+    from lightning_modules import bodies, head_class
+    from lightning_modules.embedding import Recipe, Trunk
+
+    recipe_names = {field.name for field in fields(Recipe)}
+    params = trial["params"]
+    recipe = Recipe(**{name: value for name, value in params.items() if name in recipe_names})
+    body = bodies.build(task.body, data.train.image_shape, task.embedding_dim, **task.body_options)
+    trunk = Trunk(body, data.num_classes, task.embedding_dim, recipe, data.pixel_mean, data.pixel_std)
+    return head_class(trial["head"])(trunk, **{key: params[key] for key in params if key not in recipe_names})
+
+
+def reset_process(seed: int, threads: int) -> None:
+    """Undoes what an earlier trial in this process may have left."""
+    import logging
+
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.set_num_threads(threads)
+    warnings.resetwarnings()
+    warnings.filterwarnings("ignore", module="pytorch_lightning|ray|torch")
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+
+
+def _fit(trial: dict[str, Any], data: TrialData, task: Task, started: float) -> None:
+    reset_process(trial["seed"], max(1, int(task.cpu)))
+    import pytorch_lightning as pl
+
+    from lightning_modules.data.batches import ImageBatches
+
+    module = build(trial, data, task)
+    trainer = pl.Trainer(
+        max_epochs=task.epochs,
+        accelerator=task.accelerator,
+        devices=1,
+        callbacks=[_reporter(task, started)],
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    batches = ImageBatches(data, task.batch_size, trial["seed"], module.images_per_class)
+    with _last_checkpoint(trial) as checkpoint:
+        trainer.fit(module, datamodule=batches, ckpt_path=checkpoint, weights_only=True)
+
+
+@contextmanager
+def _last_checkpoint(trial: dict[str, Any]) -> Iterator[str | None]:
+    """Where to go on: what Tune hands over after a lost process, else what the driver found after a resume."""
+    from ray import tune
+
+    handed = tune.get_checkpoint()
+    if handed is None and trial["checkpoint"]:
+        handed = tune.Checkpoint.from_directory(trial["checkpoint"])
+    if handed is None:
+        yield None
+        return
+    with handed.as_directory() as folder:
+        yield os.path.join(folder, CHECKPOINT)
+
+
+def _reporter(task: Task, started: float) -> Any:
+    """A Lightning callback that reports each epoch to Tune, with the last checkpoint, and ends a diverged fit."""
+    import pytorch_lightning as pl
+    from ray import tune
+
+    class Reporter(pl.Callback):
+        CHECK_EVERY_STEPS = 25  # reading a loss waits for the device
+
+        def __init__(self) -> None:
+            self.best = -math.inf
+            self.times = {"time/setup_s": 0.0}
+
+        def state_dict(self) -> dict[str, Any]:
+            return {"best": self.best}
+
+        def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+            self.best = state_dict["best"]
+
+        def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+            self.epoch_started = time.perf_counter()
+            if not trainer.current_epoch or "time/train_s" not in self.times:
+                self.times["time/setup_s"] = self.epoch_started - started
+            self.losses: list[Any] = []
+
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            self.losses.append(outputs["loss"].detach())
+            if batch_idx % self.CHECK_EVERY_STEPS == 0 and not math.isfinite(float(self.losses[-1])):
+                raise Diverged(f"the loss became {float(self.losses[-1])} at epoch {trainer.current_epoch + 1}, step {batch_idx}")
+
+        def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+            self.times["time/train_s"] = time.perf_counter() - self.epoch_started
+
+        def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+            measured = {name: float(value) for name, value in trainer.callback_metrics.items()}
+            measured["train/loss"] = float(sum(self.losses) / len(self.losses))
+            self.times["time/validation_s"] = time.perf_counter() - self.epoch_started - self.times["time/train_s"]
+            self._report(trainer, pl_module, measured)
+            self.times["time/setup_s"] = 0.0
+
+        def _report(self, trainer: Any, pl_module: Any, measured: dict[str, float]) -> None:
+            if OBJECTIVE_METRIC not in measured or not math.isfinite(measured["train/loss"]):
+                raise Diverged(f"embeddings or loss were not finite after epoch {trainer.current_epoch + 1}")
+            self.best = max(self.best, measured[OBJECTIVE_METRIC])
+            sample = pl_module.validation_embeddings[task.sample].cpu().numpy().astype(np.float16)
+            row = {
+                "epoch": trainer.current_epoch + 1,
+                "objective": measured[OBJECTIVE_METRIC],
+                "metrics": {**measured, "val/cluster_accuracy_best": self.best, **self.times},
+                "embedding": (sample.shape, sample.tobytes()),
+            }
+            with tempfile.TemporaryDirectory() as folder:
+                trainer.save_checkpoint(Path(folder, CHECKPOINT))
+                tune.report(row, checkpoint=tune.Checkpoint.from_directory(folder))
+
+    return Reporter()

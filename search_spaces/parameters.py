@@ -1,0 +1,190 @@
+"""Distributions of one parameter, written as in a W&B sweep.
+
+    0.3                                                            a constant
+    {value: 0.3}                                                   a constant
+    {values: [semi_hard, batch_all]}                               a choice
+    {min: 0.1, max: 0.5}                                           uniform (of integers, where both are integers)
+    {distribution: uniform | int_uniform | log_uniform_values, min: …, max: …}
+    {distribution: q_uniform, min: …, max: …, q: 0.05}             uniform in steps
+
+The names and meanings are those of https://docs.wandb.ai/models/sweeps/sweep-config-keys#parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Value = float | int | str | bool
+
+
+class SpaceError(ValueError):
+    """A distribution that makes no sense: which rule it breaks, and what to write instead."""
+
+    def __init__(self, rule: str, fix: str) -> None:
+        super().__init__(f"{rule}; {fix}")
+        self.rule, self.fix = rule, fix
+
+
+class Suggests(Protocol):
+    """What a searcher's trial offers; Optuna's trials do."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, step: float | None, log: bool) -> float: ...
+
+    def suggest_int(self, name: str, low: int, high: int) -> int: ...
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from low to high, both included; `log` spreads them evenly over ratios, `step` over a raster."""
+
+    low: float
+    high: float
+    log: bool = False
+    integer: bool = False
+    step: float | None = None
+
+    @property
+    def values(self) -> tuple[Value, ...]:
+        return ()
+
+    def suggest(self, trial: Suggests, name: str) -> Value:
+        if self.integer:
+            return trial.suggest_int(name, int(self.low), int(self.high))
+        return trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log)
+
+    def grid(self, points: int) -> list[Value]:
+        """`points` values from low to high, evenly spaced in the range's own measure."""
+        if points == 1:
+            raise ValueError("a grid over a range needs at least 2 points, but got 1")
+        low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
+        raw = [low + (high - low) * point / (points - 1) for point in range(points)]
+        if self.log:
+            return [self.low, *(math.exp(value) for value in raw[1:-1]), self.high]
+        if self.integer:
+            return sorted({round(value) for value in raw})
+        if self.step:
+            return sorted({self.low + self.step * round((value - self.low) / self.step) for value in raw})
+        return [float(value) for value in raw]
+
+    def contains(self, value: Value) -> bool:
+        return isinstance(value, int | float) and self.low <= value <= self.high
+
+    def clipped(self, value: float) -> float:
+        """The member of the range that is nearest to `value`."""
+        inside = min(max(value, self.low), self.high)
+        return round(inside) if self.integer else inside
+
+    def to_wandb(self) -> dict[str, Any]:
+        if self.integer:
+            return {"distribution": "int_uniform", "min": int(self.low), "max": int(self.high)}
+        if self.step:
+            return {"distribution": "q_uniform", "min": self.low, "max": self.high, "q": self.step}
+        return {"distribution": "log_uniform_values" if self.log else "uniform", "min": self.low, "max": self.high}
+
+    def __str__(self) -> str:
+        ends = f"{self.low:.4g} … {self.high:.4g}"
+        return ends + (" log" if self.log else "") + (f" step {self.step:g}" if self.step else "")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few values; with a single one, a constant."""
+
+    values: tuple[Value, ...]
+
+    def suggest(self, trial: Suggests, name: str) -> Value:
+        if len(self.values) == 1:
+            return self.values[0]
+        chosen: Value = trial.suggest_categorical(name, list(self.values))
+        return chosen
+
+    def grid(self, points: int) -> list[Value]:
+        return list(self.values)
+
+    def contains(self, value: Value) -> bool:
+        return value in self.values
+
+    def to_wandb(self) -> dict[str, Any]:
+        return {"value": self.values[0]} if len(self.values) == 1 else {"values": list(self.values)}
+
+    def __str__(self) -> str:
+        return " | ".join(f"{value:.6g}" if isinstance(value, float) else str(value) for value in self.values)
+
+
+Parameter = Range | Choice
+RANGES = ("uniform", "int_uniform", "log_uniform_values", "q_uniform")
+KEYS = ("distribution", "value", "values", "min", "max", "q")
+
+
+def constant(value: Value) -> Choice:
+    """A parameter that is not searched."""
+    return Choice((value,))
+
+
+def parse(written: Any) -> Parameter:
+    """The parameter that a study's YAML describes; raises SpaceError with the rule that is broken and a fix."""
+    if isinstance(written, bool | int | float | str):
+        return constant(_finite(written))
+    if not isinstance(written, dict):
+        raise SpaceError("a parameter is a value or a distribution", "write 0.3, {values: [a, b]} or {min: 0.1, max: 0.5}")
+    unknown = [key for key in written if key not in KEYS]
+    if unknown:
+        raise SpaceError(f"a distribution has no key {unknown[0]!r}", f"its keys are {', '.join(KEYS)}")
+    if "value" in written:
+        _only(written, "value", "distribution")
+        if not isinstance(written["value"], bool | int | float | str):
+            raise SpaceError("a value is one number, text or truth value", "for several, write {values: […]}")
+        return constant(_finite(written["value"]))
+    if "values" in written:
+        _only(written, "values", "distribution")
+        values = written["values"]
+        if not isinstance(values, list) or not values or len({*map(repr, values)}) < len(values):
+            raise SpaceError("values is a list of different values, at least one", "write {values: [0.1, 0.2]}")
+        if not all(isinstance(value, bool | int | float | str) for value in values):
+            raise SpaceError("values holds numbers, texts or truth values", "write {values: [0.1, 0.2]}")
+        return Choice(tuple(_finite(value) for value in values))
+    return _parse_range(written)
+
+
+def _parse_range(written: dict[str, Any]) -> Range:
+    low, high = written.get("min"), written.get("max")
+    for value in (low, high):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise SpaceError("a range needs min and max, both finite numbers", "write {min: 0.1, max: 0.5}")
+    assert low is not None
+    assert high is not None
+    integers = isinstance(low, int) and isinstance(high, int)
+    kind = written.get("distribution", "int_uniform" if integers else "uniform")
+    if kind == "log_uniform":
+        fix = "write distribution: log_uniform_values with the values themselves"
+        raise SpaceError("log_uniform takes exponents in W&B and is not supported", fix)
+    if kind not in RANGES:
+        raise SpaceError(f"distribution is one of {', '.join(RANGES)}", f"but it is {kind!r}")
+    if not low < high:
+        raise SpaceError("min must be below max", "swap them, or write {value: …} for a constant")
+    if kind == "log_uniform_values" and low <= 0:
+        raise SpaceError("a logarithmic range lies above 0", "raise min, or use distribution: uniform")
+    if kind == "int_uniform" and not integers:
+        raise SpaceError("int_uniform needs integers for min and max", "write whole numbers, or uniform")
+    step = written.get("q")
+    if (kind == "q_uniform") != (step is not None):
+        raise SpaceError("q belongs to q_uniform, and q_uniform needs it", "write {distribution: q_uniform, …, q: 0.05}")
+    if step is not None and (isinstance(step, bool) or not isinstance(step, int | float) or not 0 < step <= high - low):
+        raise SpaceError("q must be above 0 and at most max − min", f"min is {low:g}, max is {high:g}")
+    return Range(low, high, log=kind == "log_uniform_values", integer=kind == "int_uniform", step=step)
+
+
+def _finite(value: Value) -> Value:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise SpaceError("a value must be finite", "write a number")
+    return value
+
+
+def _only(written: dict[str, Any], *keys: str) -> None:
+    extra = [key for key in written if key not in keys]
+    if extra:
+        raise SpaceError(f"{keys[0]} and {extra[0]} exclude each other", f"keep {keys[0]}, or min and max")
