@@ -60,7 +60,11 @@ class EmbeddingModule(pl.LightningModule):
         super().__init__()
         at_least("embedding_dim", trunk.embedding_dim, 2)
         self.body = trunk.body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.num_classes, self.embedding_dim, self.recipe = trunk.num_classes, trunk.embedding_dim, trunk.recipe
+        self.num_classes, self.embedding_dim, self.recipe = (
+            trunk.num_classes,
+            trunk.embedding_dim,
+            trunk.recipe,
+        )
         self.margin_share = 1.0  # what the warm-up lets through of a margin, now
         self.register_buffer("pixel_mean", torch.tensor(float(trunk.pixel_mean)))
         self.register_buffer("pixel_std", torch.tensor(float(trunk.pixel_std)))

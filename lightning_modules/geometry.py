@@ -47,7 +47,13 @@ def _lloyd(points_ND: Tensor, centres_KD: Tensor, spherical: bool, iterations: i
 
 
 def kmeans(
-    points_ND: Tensor, clusters: int, *, spherical: bool, restarts: int = 10, iterations: int = 100, seed: int = 0
+    points_ND: Tensor,
+    clusters: int,
+    *,
+    spherical: bool,
+    restarts: int = 10,
+    iterations: int = 100,
+    seed: int = 0,
 ) -> Tensor:
     """Cluster numbers (N,) of the cheapest of `restarts` runs of k-means; deterministic for a seed.
 
@@ -57,8 +63,7 @@ def kmeans(
     points_ND = F.normalize(points_ND) if spherical else points_ND - points_ND.mean(0)
     generator = torch.Generator(points_ND.device).manual_seed(seed)
     runs = (
-        _lloyd(points_ND, _seed_centres(points_ND, clusters, generator), spherical, iterations)
-        for _ in range(restarts)
+        _lloyd(points_ND, _seed_centres(points_ND, clusters, generator), spherical, iterations) for _ in range(restarts)
     )
     return min(runs, key=lambda run: run[1])[0]
 

@@ -20,7 +20,13 @@ class Hybrid(AngularHead):
     """margin_rad: m in rad, 0 ≤ m < π. crossover_rad: θ* in rad, > 0."""
 
     def __init__(
-        self, trunk: Trunk, *, margin_rad: float, crossover_rad: float, scale: float, detach_margin: bool = False
+        self,
+        trunk: Trunk,
+        *,
+        margin_rad: float,
+        crossover_rad: float,
+        scale: float,
+        detach_margin: bool = False,
     ) -> None:
         super().__init__(trunk, scale=scale, detach_margin=detach_margin)
         self.margin_rad = at_least("margin_rad", margin_rad, 0, math.pi)

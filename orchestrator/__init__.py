@@ -14,8 +14,14 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_HOMES = {"Study": "study", "StudyError": "errors", "Results": "results", "launch": "search", "resume": "search"}
-__all__ = ["Results", "Study", "StudyError", "__version__", "launch", "resume"]  # noqa: F822 - loaded on first use
+_HOMES = {
+    "Study": "study",
+    "StudyError": "errors",
+    "Results": "results",
+    "launch": "search",
+    "resume": "search",
+}
+__all__ = ["Results", "Study", "StudyError", "__version__", "launch", "resume"]
 
 
 def __getattr__(name: str) -> Any:

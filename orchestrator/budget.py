@@ -10,7 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from ray import tune
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, PopulationBasedTraining, TrialScheduler
+from ray.tune.schedulers import (
+    AsyncHyperBandScheduler,
+    FIFOScheduler,
+    PopulationBasedTraining,
+    TrialScheduler,
+)
 from ray.tune.search import Searcher
 
 from orchestrator.contest import Assignment, Contest, Space
@@ -71,7 +76,7 @@ def _head(trial: Any) -> str:
 
 
 class HeadPopulation(PopulationBasedTraining):
-    """Population based training of one head: a poor trial takes a good one's weights and its margins, slightly changed."""
+    """Population based training of one head: a poor trial takes a good one's weights, and its margins changed."""
 
     def __init__(self, scheduled: Mapping[str, Range], every_epochs: int) -> None:
         self._scheduled = scheduled
@@ -112,7 +117,7 @@ class HeadSchedulers(DriverOnly, TrialScheduler):
         for row in trial.epochs:
             scheduler.on_trial_result(None, stand_in, {EPOCH: row["epoch"], OBJECTIVE: row["objective"]})
 
-    def _for(self, controller: Any, trial: Any) -> tuple[Any, _OnlyHead]:
+    def _for(self, controller: Any, trial: Any) -> tuple[TrialScheduler, Any]:
         return self._by_head[_head(trial)], _OnlyHead(controller, _head(trial))
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
@@ -127,7 +132,8 @@ class HeadSchedulers(DriverOnly, TrialScheduler):
         if OBJECTIVE not in result:  # the last word of a diverged or failed trial
             return TrialScheduler.CONTINUE
         scheduler, view = self._for(tune_controller, trial)
-        return str(scheduler.on_trial_result(view, trial, result))
+        decision: str = scheduler.on_trial_result(view, trial, result)
+        return decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         scheduler, view = self._for(tune_controller, trial)

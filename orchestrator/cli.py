@@ -28,10 +28,14 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-StudySource = Annotated[str, typer.Argument(metavar="STUDY", help="A study's YAML file, or a shipped one: quick, mnist_3d, mnist_2d.")]
+StudySource = Annotated[
+    str,
+    typer.Argument(metavar="STUDY", help="A study's YAML file, or a shipped one: quick, mnist_3d, mnist_2d."),
+]
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A study's folder, such as results/quick.")]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a key of the study: --set training.epochs=3")
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Override a key of the study: --set training.epochs=3"),
 ]
 ResultsFolder = Annotated[Path, typer.Option("--results", help="Where studies' folders are made.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -54,16 +58,21 @@ def version(asked: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Options before the verb."""
 
 
 @app.command()
 def plan(
-    study: StudySource, set: Overrides = None, results: ResultsFolder = Path("results"), next_name: NextName = False,
+    study: StudySource,
+    set: Overrides = None,
+    results: ResultsFolder = Path("results"),
+    next_name: NextName = False,
     json: AsJson = False,
-) -> None:  # fmt: skip
+) -> None:
     """Print what a study will search and cost, and whether it can run here. Starts nothing."""
     with _errors():
         from orchestrator import plan as planning
@@ -81,11 +90,16 @@ def plan(
 
 @app.command()
 def launch(
-    study: StudySource, set: Overrides = None, results: ResultsFolder = Path("results"), next_name: NextName = False,
-    online: Annotated[bool, typer.Option("--online", help="Send runs to Weights & Biases while the search runs.")] = False,
+    study: StudySource,
+    set: Overrides = None,
+    results: ResultsFolder = Path("results"),
+    next_name: NextName = False,
+    online: Annotated[
+        bool, typer.Option("--online", help="Send runs to Weights & Biases while the search runs.")
+    ] = False,
     no_tracking: Annotated[bool, typer.Option("--no-tracking", help="Keep no Weights & Biases runs.")] = False,
     json: AsJson = False,
-) -> None:  # fmt: skip
+) -> None:
     """Plan a study, then search: trains every head, records every epoch, writes the best of each head."""
     with _errors():
         if online and no_tracking:

@@ -171,7 +171,7 @@ class Contest:
         return len(self._continued) + new
 
     def next(self) -> Assignment | None:
-        """The next trial, or None when the budget is used: first what was interrupted, then the head with the fewest."""
+        """The next trial, or None at the end: first what was interrupted, then the head with the fewest."""
         if self._continued:
             return self._continued.pop(0)
         head = min(self._used, key=lambda name: len(self._used[name]))

@@ -12,7 +12,12 @@ def draw(results: Results) -> list[Path]:
     """Writes `plots/<head>.png` for each head's best and `plots/heads.png` with all; returns their paths."""
     from orchestrator.plots import Panel, embeddings_png
 
-    folder, drawn = results.folder, []
+    folder, study = results.folder, results.study
+    heading = (
+        f"{study.name}: {study.embedding_dim}-D embeddings of {len(folder.labels()):,} validation images;"
+        f" above each its k-means cluster accuracy on all {study.data.validation_images:,}"
+    )
+    drawn: list[Path] = []
     panels: list[Panel] = []
     for trial in results.best.values():
         points = folder.embedding(trial.name, trial.last_epoch)
@@ -22,7 +27,7 @@ def draw(results: Results) -> list[Path]:
             write_atomic(drawn[-1], embeddings_png(panels[-1:], inches=6))
     if panels:
         drawn.append(folder.plots / "heads.png")
-        write_atomic(drawn[-1], embeddings_png(panels))
+        write_atomic(drawn[-1], embeddings_png(panels, heading))
     return drawn
 
 

@@ -41,7 +41,11 @@ class Machine:
     @classmethod
     def here(cls) -> Machine:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        return cls(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, _gpus(), memory)
+        return cls(
+            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+            _gpus(),
+            memory,
+        )
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,9 @@ def make(study: Study, results: str | Path = "results", *, resuming: bool = Fals
     try:
         data = load_data(study)
     except DataError as error:
-        raise CannotRun([*_name(folder, resuming), Problem("data", "the images must be readable", str(error))]) from error
+        raise CannotRun(
+            [*_name(folder, resuming), Problem("data", "the images must be readable", str(error))]
+        ) from error
     spaces, disk = study.spaces(data.num_classes), _disk_bytes(study)
     problems = [
         *_name(folder, resuming),
@@ -119,7 +125,9 @@ def make(study: Study, results: str | Path = "results", *, resuming: bool = Fals
 def load_data(study: Study) -> TrialData:
     """Train and validation images of a study; the test images are not read. Raises DataError."""
     path = Path(study.data.path) if study.data.path else None
-    return splits.split(sources.load(study.data.source, path, "train"), study.data.validation_images, study.data.split_seed)
+    return splits.split(
+        sources.load(study.data.source, path, "train"), study.data.validation_images, study.data.split_seed
+    )
 
 
 def free_name(study: Study, results: str | Path) -> Study:
@@ -159,7 +167,12 @@ def _disk(root: Path, needed: int) -> Iterable[Problem]:
     free = shutil.disk_usage(there).free
     if free < needed:
         value = f"{free / 1e9:.1f} GB free at {there}, about {needed / 1e9:.1f} GB needed"
-        yield Problem("results", "the disk must have room for the results", value, "free some, or use --results elsewhere")
+        yield Problem(
+            "results",
+            "the disk must have room for the results",
+            value,
+            "free some, or use --results elsewhere",
+        )
 
 
 def _batches(study: Study, data: TrialData) -> Iterable[Problem]:
@@ -200,7 +213,8 @@ def _warnings(study: Study, data: TrialData, machine: Machine, slots: int) -> It
         yield f"search.concurrent_trials is {asked}, but only {slots} fit on this machine at a time"
     needed = slots * TRIAL_MEMORY_BYTES + 3 * data.train.images.nbytes
     if needed > 0.9 * machine.memory_bytes:
-        yield f"{slots} trials at a time need about {needed / 1e9:.1f} GB of the {machine.memory_bytes / 1e9:.1f} GB of memory"
+        there = f"{needed / 1e9:.1f} GB of the {machine.memory_bytes / 1e9:.1f} GB of memory"
+        yield f"{slots} trials at a time need about {there}"
     if study.search.scheduler == "asha" and study.search.trials_per_head < study.search.reduction_factor:
         yield "ASHA stops little with fewer trials a head than its reduction factor"
 

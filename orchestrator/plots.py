@@ -18,7 +18,18 @@ from mpl_toolkits.mplot3d import Axes3D
 from numpy.typing import NDArray
 
 # Ten colours told apart with any colour vision (Petroff 2021, arXiv:2107.02270)
-COLOURS = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
+COLOURS = (
+    "#3f90da",
+    "#ffa90e",
+    "#bd1f01",
+    "#94a4a2",
+    "#832db6",
+    "#a96b59",
+    "#e76300",
+    "#b9ac70",
+    "#717581",
+    "#92dadd",
+)
 MOST_NAMED_CLASSES = 20  # more numbers than these would hide the points
 
 assert Axes3D  # importing it is what makes the 3-D projection known
@@ -41,10 +52,12 @@ def plane_or_space(points: NDArray[Any]) -> tuple[NDArray[np.float64], str]:
         return points, "x"
     centred = points - points.mean(0)
     _, _, directions = np.linalg.svd(centred, full_matrices=False)
-    return centred @ directions[:3].T, f"PCA of {dimensions}-D, component"
+    return centred @ directions[:3].T, f"PCA of {dimensions}-D, component "
 
 
-def embeddings_png(panels: Sequence[Panel], columns: int = 3, inches: float = 4.2, dpi: int = 110) -> bytes:
+def embeddings_png(
+    panels: Sequence[Panel], heading: str = "", columns: int = 3, inches: float = 4.2, dpi: int = 110
+) -> bytes:
     """PNG of embeddings side by side, classes in colour with their number at their mean."""
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
@@ -56,6 +69,8 @@ def embeddings_png(panels: Sequence[Panel], columns: int = 3, inches: float = 4.
         axes: Any = figure.add_subplot(rows, columns, position, projection="3d" if spatial else None)
         _draw(axes, points, panel.labels, axis)
         axes.set_title(panel.title, fontsize=10)
+    if heading:
+        figure.suptitle(heading, fontsize=11)
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     return stream.getvalue()
@@ -69,9 +84,20 @@ def _draw(axes: Any, points: NDArray[np.float64], labels: NDArray[np.int64], axi
         frame = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "boxstyle": "round,pad=0.15"}
         for label in classes:
             middle = np.median(points[labels == label], axis=0)
-            axes.text(*middle, str(label), fontsize=9, fontweight="bold", ha="center", va="center", bbox=frame, zorder=9)
-    names = [f"{axis}{'' if axis == 'x' else ' '}{number}" for number in range(1, points.shape[1] + 1)]
-    for name, letter in zip(names, "xyz", strict=False):
-        getattr(axes, f"set_{letter}label")(name, fontsize=8, labelpad=-8 if points.shape[1] == 3 else None)
-    axes.tick_params(labelsize=7, pad=-2 if points.shape[1] == 3 else 3)
+            axes.text(
+                *middle,
+                str(label),
+                fontsize=9,
+                fontweight="bold",
+                ha="center",
+                va="center",
+                bbox=frame,
+                zorder=9,
+            )
+    spatial = points.shape[1] == 3
+    for number, letter in zip(range(1, points.shape[1] + 1), "xyz", strict=False):
+        getattr(axes, f"set_{letter}label")(f"{axis}{number}", fontsize=8, labelpad=-4 if spatial else None)
+    axes.tick_params(labelsize=7, pad=-2 if spatial else 3)
     axes.set_aspect("equal")
+    if spatial:
+        axes.set_box_aspect(None, zoom=0.88)  # leaves room for the labels of the third axis

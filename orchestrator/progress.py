@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import Protocol
 
+from rich.table import Table
+
 from orchestrator import tables
 from orchestrator.records import Event, Trial
 
@@ -14,7 +16,9 @@ from orchestrator.records import Event, Trial
 class Progress(Protocol):
     """What a search tells while it runs. `trials` is the record so far and is kept up to date by the caller."""
 
-    def begin(self, name: str, heads: Mapping[str, int], trials: Mapping[str, Trial], epochs: int, slots: int) -> None: ...
+    def begin(
+        self, name: str, heads: Mapping[str, int], trials: Mapping[str, Trial], epochs: int, slots: int
+    ) -> None: ...
 
     def started(self, trial: Trial) -> None: ...
 
@@ -70,7 +74,9 @@ class EventLines(Silent):
     def begin(self, name: str, heads: Mapping[str, int], trials: Mapping[str, Trial], epochs: int, slots: int) -> None:
         super().begin(name, heads, trials, epochs, slots)
         planned, known = sum(heads.values()), len(trials)
-        self.say(f"{name}: {planned} trials of {len(heads)} heads, {slots} at a time" + (f", {known} known" if known else ""))
+        self.say(
+            f"{name}: {planned} trials of {len(heads)} heads, {slots} at a time" + (f", {known} known" if known else "")
+        )
 
     def started(self, trial: Trial) -> None:
         verb = "goes on" if trial.epochs else "starts"
@@ -99,7 +105,7 @@ class LiveTable(Silent):
         self._live = Live(console=Console(stderr=True), get_renderable=self._table, refresh_per_second=2)
         self._live.start()
 
-    def _table(self) -> object:
+    def _table(self) -> Table:
         trials = dict(self.trials)  # the search adds to it in its own thread
         return tables.progress(self.heads, trials, f"{self.name}: {self.slots} trials at a time", self.left())
 

@@ -15,7 +15,17 @@ from orchestrator import __version__
 from orchestrator.plan import Plan
 from orchestrator.records import now
 
-PACKAGES = ("torch", "pytorch-lightning", "ray", "optuna", "wandb", "numpy", "scipy", "matplotlib", "pydantic")
+PACKAGES = (
+    "torch",
+    "pytorch-lightning",
+    "ray",
+    "optuna",
+    "wandb",
+    "numpy",
+    "scipy",
+    "matplotlib",
+    "pydantic",
+)
 
 
 def collect(plan: Plan) -> dict[str, Any]:
@@ -24,7 +34,7 @@ def collect(plan: Plan) -> dict[str, Any]:
         "study_id": secrets.token_hex(4),
         "started": now(),
         "orchestrator": __version__,
-        "command": sys.argv,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "git": _git(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
@@ -33,7 +43,11 @@ def collect(plan: Plan) -> dict[str, Any]:
         "cpus": plan.machine.cpus,
         "gpus": plan.machine.gpus,
         "memory_gb": round(plan.machine.memory_bytes / 1e9, 1),
-        "seeds": {"search": plan.study.search.seed, "training": plan.study.training.seed, "split": plan.study.data.split_seed},
+        "seeds": {
+            "search": plan.study.search.seed,
+            "training": plan.study.training.seed,
+            "split": plan.study.data.split_seed,
+        },
         "trials_at_a_time": plan.slots,
     }
 
@@ -47,7 +61,10 @@ def _git() -> dict[str, Any] | None:
         return done.stdout.strip()
 
     try:
-        return {"commit": ask("rev-parse", "HEAD"), "changed": bool(ask("status", "--porcelain", "--untracked-files=no"))}
+        return {
+            "commit": ask("rev-parse", "HEAD"),
+            "changed": bool(ask("status", "--porcelain", "--untracked-files=no")),
+        }
     except (OSError, subprocess.SubprocessError):
         return None
 

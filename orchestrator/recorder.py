@@ -43,7 +43,13 @@ class Recorder(DriverOnly, tune.Callback):
         name = given["name"]
         again = name in self._trials
         if not again:
-            self._write({"event": "start", "trial": name, **{key: given[key] for key in ("head", "index", "seed", "params")}})
+            self._write(
+                {
+                    "event": "start",
+                    "trial": name,
+                    **{key: given[key] for key in ("head", "index", "seed", "params")},
+                }
+            )
         elif given["params"] != self._trials[name].params:  # PBT gave it another's margins
             epoch = self._trials[name].last_epoch
             self._write({"event": "params", "trial": name, "epoch": epoch, "params": given["params"]})
@@ -52,7 +58,9 @@ class Recorder(DriverOnly, tune.Callback):
         if self._tracker:
             self._tracker.started(self._trials[name])
 
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
         name = trial.config["trial"]["name"]
         if "ended" in result:
             self._last_words[name] = result["ended"]

@@ -60,10 +60,6 @@ class Trial:
         """The objective after the last epoch: what the trial's model is worth, not its luckiest moment."""
         return self.epochs[-1]["objective"] if self.epochs else None
 
-    @property
-    def duration_s(self) -> float:
-        return sum(row["metrics"].get("time/train_s", 0) + row["metrics"].get("time/validation_s", 0) for row in self.epochs)
-
 
 def apply(trials: dict[str, Trial], event: Event) -> None:
     """Adds what one event tells to the trials that are known. A repeated event changes nothing."""
@@ -195,7 +191,9 @@ def request_stop(folder: StudyFolder) -> str:
     """Asks the driver at work on a study to end gracefully; says what was done. Raises CannotRun if it cannot be."""
     driver = folder.driver()
     if driver is None:
-        raise CannotRun([Problem(str(folder.root), "only a running study can be stopped", "no driver is at work on it")])
+        raise CannotRun(
+            [Problem(str(folder.root), "only a running study can be stopped", "no driver is at work on it")]
+        )
     if driver["host"] != os.uname().nodename:
         fix = f"run this there, or send SIGTERM to process {driver['pid']}"
         raise CannotRun([Problem(str(folder.root), "a study is stopped on its driver's machine", driver["host"], fix)])

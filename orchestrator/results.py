@@ -101,5 +101,7 @@ def _comment(study: Study, trial: Trial) -> str:
         f" {study.search.trials_per_head} trials: a fresh seed will likely score a little less).",
     ]
     if trial.status != "completed":
-        lines.append(f"This trial was {trial.status} after {len(trial.epochs)} epochs: no trial of the head ran to its end.")
+        lines.append(
+            f"This trial was {trial.status} after {len(trial.epochs)} epochs: no trial of the head ran to its end."
+        )
     return "\n".join([*lines, "Run it again: orchestrator launch <this file>"])

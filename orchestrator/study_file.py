@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from orchestrator.errors import Problem, StudyError, did_you_mean
@@ -91,7 +92,9 @@ def _parse(path: Path) -> Any:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         said = " ".join(part for part in (error.context, error.problem) if part)
-        problem = Problem("YAML", "the file must be valid YAML", said, "mend this line", mark.line + 1 if mark else None)
+        problem = Problem(
+            "YAML", "the file must be valid YAML", said, "mend this line", mark.line + 1 if mark else None
+        )
         raise StudyError([problem], str(path)) from error
     except (YAMLError, UnicodeDecodeError, OSError) as error:
         raise StudyError([Problem("YAML", "the file must be readable YAML in UTF-8", str(error))], str(path)) from error
@@ -115,7 +118,9 @@ def _plain(node: Any) -> Any:
 def _split(override: str) -> tuple[Keys, Any]:
     place, equals, text = override.partition("=")
     if not equals or not place:
-        raise StudyError([Problem(f"--set {override}", "an override is path=value", fix="write --set training.epochs=3")])
+        raise StudyError(
+            [Problem(f"--set {override}", "an override is path=value", fix="write --set training.epochs=3")]
+        )
     try:
         return tuple(place.split(".")), YAML(typ="safe").load(text)
     except YAMLError as error:
@@ -141,7 +146,10 @@ def _translate(details: ErrorDetails) -> Problem:
     rule = details["msg"].replace("Input should be", "must be").replace("Field required", "is required")
     fix = FIXES.get(kind, "")
     if kind == "extra_forbidden":
-        rule, fix = f"there is no such key in {'.'.join(map(str, keys[:-1])) or 'a study'}", did_you_mean(keys[-1], _known(keys[:-1]))
+        rule, fix = (
+            f"there is no such key in {'.'.join(map(str, keys[:-1])) or 'a study'}",
+            did_you_mean(keys[-1], _known(keys[:-1])),
+        )
     elif kind == "missing":
         fix = f"add {keys[-1]}:" + (" with the heads to search, such as arcface:" if keys[-1] == "heads" else "")
         return Problem(place, "is required", "missing", fix)
@@ -151,7 +159,10 @@ def _translate(details: ErrorDetails) -> Problem:
     elif kind == "space":
         fix = context["fix"]
     elif kind == "string_pattern_mismatch":
-        rule, fix = "a name has small letters, digits, '.', '_' and '-', at most 64", "write something like my-study"
+        rule, fix = (
+            "a name has small letters, digits, '.', '_' and '-', at most 64",
+            "write something like my-study",
+        )
     elif kind.startswith(("greater_than", "less_than")):
         fix = "write a number in that range"
     elif kind == "too_short":
@@ -216,11 +227,21 @@ def _dimensions(study: Study) -> list[Problem]:
 def _combinations(study: Study) -> Iterable[Problem]:
     data, body, training, search = study.data, study.body, study.training, study.search
     if data.source == "idx" and data.path is None:
-        yield Problem("data.path", "an idx source needs the folder with its four files", "missing", "add path: below data:")
+        yield Problem(
+            "data.path",
+            "an idx source needs the folder with its four files",
+            "missing",
+            "add path: below data:",
+        )
     if data.source == "mnist" and data.path is not None:
         yield Problem("data.path", "mnist comes with the package", data.path, "remove path, or write source: idx")
     if body.name == "strided" and body.depth is not None:
-        yield Problem("body.depth", "depth belongs to the reference body", str(body.depth), "remove it, or name: reference")
+        yield Problem(
+            "body.depth",
+            "depth belongs to the reference body",
+            str(body.depth),
+            "remove it, or name: reference",
+        )
     if body.name == "reference" and body.width is not None:
         yield Problem("body.width", "width belongs to the strided body", str(body.width), "remove it, or name: strided")
     if search.grace_epochs > training.epochs:
@@ -232,18 +253,24 @@ def _combinations(study: Study) -> Iterable[Problem]:
     if search.concurrent_trials == 0:
         yield Problem("search.concurrent_trials", "at least one trial runs at a time", "0", "write 1, or auto")
     if search.scheduler == "pbt" and search.trials_per_head < 2:
-        yield Problem("search.trials_per_head", "pbt needs a population of at least 2", str(search.trials_per_head), "write 4")
+        yield Problem(
+            "search.trials_per_head",
+            "pbt needs a population of at least 2",
+            str(search.trials_per_head),
+            "write 4",
+        )
 
 
-def _located(problem: Problem, written: Any, changed: dict[Keys, str]) -> Problem:
+def _located(problem: Problem, written: CommentedMap, changed: dict[Keys, str]) -> Problem:
     """The problem with its line, or with the --set that caused it."""
     keys = tuple(problem.place.split("."))
     for place, override in changed.items():
         if keys[: len(place)] == place or place[: len(keys)] == keys:
             return Problem(f"{problem.place} (--set {override})", problem.rule, problem.value, problem.fix)
-    line, node = None, written
+    line: int | None = None
+    node: Any = written
     for key in keys:
-        if not isinstance(node, Mapping) or key not in node:
+        if not isinstance(node, CommentedMap) or key not in node:
             break
         line, node = node.lc.key(key)[0] + 1, node[key]
     return Problem(problem.place, problem.rule, problem.value, problem.fix, line)

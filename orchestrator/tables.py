@@ -24,7 +24,9 @@ def duration(seconds: float) -> str:
 
 def settings(params: Mapping[str, object]) -> str:
     """name value, name value: numbers with three digits."""
-    return ", ".join(f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in params.items())
+    return ", ".join(
+        f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in params.items()
+    )
 
 
 def _table(title: str, left: Iterable[str], right: Iterable[str] = (), caption: str = "") -> Table:
@@ -54,7 +56,11 @@ def plan(planned: Plan) -> list[Table | str]:
         whose = "all" if len(heads) == len(planned.spaces) else ", ".join(heads)
         table.add_row(name + when, whose, str(item.parameter), settings({"": item.start}).strip(), item.reason)
     search, training = study.search, study.training
-    scheduler = {"asha": "ASHA stops the poorer ones early", "pbt": "PBT moves their margins", "none": "none is stopped early"}
+    scheduler = {
+        "asha": "ASHA stops the poorer ones early",
+        "pbt": "PBT moves their margins",
+        "none": "none is stopped early",
+    }
     rows, columns, channels = data.train.image_shape
     lines = [
         f"constant  {settings(constants)}",
@@ -92,7 +98,9 @@ def leaderboard_of(results: Results) -> Table:
     """The leaderboard of a study, so far."""
     study = results.study
     classes = len(set(results.folder.labels().tolist())) if (results.folder.embeddings / "labels.npy").exists() else 2
-    title = f"{study.name}: cluster accuracy on {study.data.validation_images:,} validation images, {study.embedding_dim}-D"
+    title = (
+        f"{study.name}: cluster accuracy on {study.data.validation_images:,} validation images, {study.embedding_dim}-D"
+    )
     return leaderboard(results.leaderboard, study.spaces(classes), title)
 
 
@@ -101,7 +109,7 @@ def ending(results: Results) -> list[Table | str]:
     folder = results.folder
     lines: list[Table | str] = [leaderboard_of(results)]
     lines.append(
-        f"Each number is one run, the top of {results.study.search.trials_per_head} trials, on the images that chose it:"
+        f"Each number is one run, the best of {results.study.search.trials_per_head}, on the images that chose it:"
         " a fresh seed will likely score a little less."
     )
     lost = [trial for trial in results.trials.values() if trial.status in ("failed", "diverged")]

@@ -11,6 +11,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,21 @@ LEAN = {  # a run opens in 0.02 s instead of 0.3 s, and tells W&B nothing about 
 class Tracker:
     """Mirrors trials to W&B. Every method returns at once; `close` waits until all is written."""
 
-    def __init__(self, study: Study, study_id: str, folder: Path, labels: NDArray[np.int64], warn: Callable[[str], None]):
-        self._study, self._study_id, self._folder, self._labels, self._warn = study, study_id, folder, labels, warn
+    def __init__(
+        self,
+        study: Study,
+        study_id: str,
+        folder: Path,
+        labels: NDArray[np.int64],
+        warn: Callable[[str], None],
+    ):
+        self._study, self._study_id, self._folder, self._labels, self._warn = (
+            study,
+            study_id,
+            folder,
+            labels,
+            warn,
+        )
         self._runs: dict[str, Any] = {}
         self._failed = False
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -64,7 +78,7 @@ class Tracker:
         while (job := self._queue.get()) is not None:
             self._attempt(job)
         for name in list(self._runs):
-            self._attempt(lambda name=name: self._finish(name, "interrupted", "the search was interrupted"))
+            self._attempt(partial(self._finish, name, "interrupted", "the search was interrupted"))
 
     def _attempt(self, job: Callable[[], None]) -> None:
         if self._failed:
@@ -82,7 +96,11 @@ class Tracker:
 
         study = self._study
         os.makedirs(self._folder, exist_ok=True)
-        common = {"epochs": study.training.epochs, "batch_size": study.training.batch_size, "body": study.body.name}
+        common = {
+            "epochs": study.training.epochs,
+            "batch_size": study.training.batch_size,
+            "body": study.body.name,
+        }
         self._runs[trial.name] = run = wandb.init(
             project=study.tracking.project,
             entity=study.tracking.entity,
@@ -93,7 +111,13 @@ class Tracker:
             group=study.name,
             job_type="search",
             tags=[trial.head, f"{study.embedding_dim}-D"],
-            config={"head": trial.head, "seed": trial.seed, "embedding_dim": study.embedding_dim, **common, **trial.params},
+            config={
+                "head": trial.head,
+                "seed": trial.seed,
+                "embedding_dim": study.embedding_dim,
+                **common,
+                **trial.params,
+            },
             resume="allow",
             reinit="create_new",
             settings=wandb.Settings(**LEAN),

@@ -56,7 +56,7 @@ class Diverged(Exception):
 
 
 def run_trial(config: dict[str, Any], data: TrialData, task: Task) -> None:
-    """Trains one configuration, reporting to Tune; whatever goes wrong is reported as this trial's end, with a reason."""
+    """Trains one configuration, reporting to Tune; what goes wrong is reported as the trial's end, with a reason."""
     from ray import tune
 
     started = time.perf_counter()
@@ -136,6 +136,11 @@ def _last_checkpoint(trial: dict[str, Any]) -> Iterator[str | None]:
         yield os.path.join(folder, CHECKPOINT)
 
 
+def _short(value: Any) -> float:
+    """A float32 measure with the seven digits that it has: 0.9411, not 0.941100001335144."""
+    return float(f"{float(value):.7g}")
+
+
 def _reporter(task: Task, started: float) -> Any:
     """A Lightning callback that reports each epoch to Tune, with the last checkpoint, and ends a diverged fit."""
     import pytorch_lightning as pl
@@ -163,15 +168,18 @@ def _reporter(task: Task, started: float) -> Any:
         def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
             self.losses.append(outputs["loss"].detach())
             if batch_idx % self.CHECK_EVERY_STEPS == 0 and not math.isfinite(float(self.losses[-1])):
-                raise Diverged(f"the loss became {float(self.losses[-1])} at epoch {trainer.current_epoch + 1}, step {batch_idx}")
+                raise Diverged(
+                    f"the loss became {float(self.losses[-1])} at epoch {trainer.current_epoch + 1}, step {batch_idx}"
+                )
 
         def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
             self.times["time/train_s"] = time.perf_counter() - self.epoch_started
 
         def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-            measured = {name: float(value) for name, value in trainer.callback_metrics.items()}
-            measured["train/loss"] = float(sum(self.losses) / len(self.losses))
-            self.times["time/validation_s"] = time.perf_counter() - self.epoch_started - self.times["time/train_s"]
+            measured = {name: _short(value) for name, value in trainer.callback_metrics.items()}
+            measured["train/loss"] = _short(sum(self.losses) / len(self.losses))
+            validation_s = time.perf_counter() - self.epoch_started - self.times["time/train_s"]
+            self.times["time/validation_s"] = validation_s
             self._report(trainer, pl_module, measured)
             self.times["time/setup_s"] = 0.0
 

@@ -37,7 +37,9 @@ def separation(classes: int, dimensions: int) -> Separation:
         turn = classes / (classes - 2) * math.pi / 6
         cosine = (1 / math.tan(turn) ** 2 - 1) / 2
         return Separation(math.acos(cosine), "at most: Fejes Tóth 1943")
-    return Separation(min(math.pi / 2, _cap_bound(classes, dimensions)), "at most: caps of half the angle fill the sphere")
+    return Separation(
+        min(math.pi / 2, _cap_bound(classes, dimensions)), "at most: caps of half the angle fill the sphere"
+    )
 
 
 def _cap_bound(classes: int, dimensions: int) -> float:
@@ -68,6 +70,9 @@ def largest_sphereface_margin_mult(angle_rad: float) -> float:
 
 
 def smallest_scale(classes: int) -> float:
-    """s from which a target probability of 0.99 is within reach: (C − 1)/C · ln((C − 1)·P/(1 − P)), CosFace, section 3.3."""
+    """s from which a target probability P = 0.99 is within reach (CosFace, section 3.3).
+
+    (C − 1)/C · ln((C − 1)·P/(1 − P))
+    """
     odds = TARGET_PROBABILITY / (1 - TARGET_PROBABILITY)
     return (classes - 1) / classes * math.log((classes - 1) * odds)

@@ -41,7 +41,10 @@ class Setting:
             allowed = " or ".join(map(str, self.valid.values))
             return None if self.valid.contains(value) else (f"must be {allowed}", f"write {self.valid.values[0]}")
         if isinstance(value, bool) or not isinstance(value, int | float):
-            return f"must be a number ({self.unit})", f"write a number from {self.valid.low:g} to {self.valid.high:g}"
+            return (
+                f"must be a number ({self.unit})",
+                f"write a number from {self.valid.low:g} to {self.valid.high:g}",
+            )
         if self.valid.contains(value):
             return None
         rule = f"must be from {self.valid.low:g} to {self.valid.high:g} ({self.unit})"
@@ -71,7 +74,9 @@ def _margin(
         apart = bounds.separation(classes, dimensions)
         feasible = limit(apart.angle_rad)
         high = min(feasible, outside)
-        setting = f"{classes} classes in {dimensions}-D leave {_degrees(apart.angle_rad)} between centres ({apart.source})"
+        setting = (
+            f"{classes} classes in {dimensions}-D leave {_degrees(apart.angle_rad)} between centres ({apart.source})"
+        )
         if feasible > outside:
             reason = f"{setting}: {feasible:.3g} would be feasible, {outside:g} is enough"
         else:
@@ -97,7 +102,9 @@ def _scale(classes: int, dimensions: int) -> Auto:
 
 def _mining(classes: int, dimensions: int) -> Auto:
     kept = ("semi_hard", "batch_all") + (("batch_hard",) if dimensions > 3 else ())
-    reason = "all three" if dimensions > 3 else "batch_hard collapses from scratch in 2-D and 3-D (0.13 to 0.68 on MNIST)"
+    reason = (
+        "all three" if dimensions > 3 else "batch_hard collapses from scratch in 2-D and 3-D (0.13 to 0.68 on MNIST)"
+    )
     return Auto(Choice(kept), "semi_hard", reason)
 
 
@@ -106,25 +113,37 @@ POSITIVE = Range(1e-3, 1e4)
 SWITCH = Choice((False, True))
 LEARNING_RATE = Range(1e-7, 10.0)
 
-_head_lr = Setting(LEARNING_RATE, "peak of OneCycle", _range(5e-3, 2e-1, 5e-2, "centres move on a sphere: faster than weights"))
+_head_lr = Setting(
+    LEARNING_RATE,
+    "peak of OneCycle",
+    _range(5e-3, 2e-1, 5e-2, "centres move on a sphere: faster than weights"),
+)
 _scale_setting = Setting(POSITIVE, "a factor", _scale)
 _detach = Setting(SWITCH, "yes or no", _fixed(False, "the exact gradient"))
 
 TRAINING: dict[str, Setting] = {  # of every head
-    "lr": Setting(LEARNING_RATE, "peak of OneCycle", _range(2e-3, 3e-2, 1e-2, "AdamW, batch norm, batches of 128 to 512")),
+    "lr": Setting(
+        LEARNING_RATE,
+        "peak of OneCycle",
+        _range(2e-3, 3e-2, 1e-2, "AdamW, batch norm, batches of 128 to 512"),
+    ),
     "weight_decay": Setting(Range(0, 10), "AdamW's", _fixed(0.01, "AdamW's own default")),
     "warmup_share": Setting(Range(0.01, 0.99), "share of all steps", _fixed(0.25, "OneCycle's rise")),
     "margin_warmup_epochs": Setting(Range(0, 1e4), "epochs", _fixed(0.0, "small margins need none")),
 }
 
 _arcface_margin = Setting(
-    MARGIN_RAD, "rad", _margin(0.05, 0.7, bounds.largest_arcface_margin_rad, lambda angle: min(0.4 * angle, 0.5))
+    MARGIN_RAD,
+    "rad",
+    _margin(0.05, 0.7, bounds.largest_arcface_margin_rad, lambda angle: min(0.4 * angle, 0.5)),
 )
 
 HEADS: dict[str, dict[str, Setting]] = {
     "softmax": {"head_lr": _head_lr},
     "triplet": {
-        "margin_dist": Setting(Range(0, 1e3), "distance", _range(0.02, 0.5, 0.2, "0.02 to 0.5 of a distance of about 2")),
+        "margin_dist": Setting(
+            Range(0, 1e3), "distance", _range(0.02, 0.5, 0.2, "0.02 to 0.5 of a distance of about 2")
+        ),
         "mining": Setting(Choice(("semi_hard", "batch_hard", "batch_all")), "a rule", _mining),
         "normalise": Setting(SWITCH, "yes or no", lambda classes, dimensions: Auto(SWITCH, True, "both")),
         "soft_margin": Setting(SWITCH, "yes or no", _fixed(False, "the margin is what is studied")),
@@ -141,7 +160,10 @@ HEADS: dict[str, dict[str, Setting]] = {
             Range(0, 2 - 1e-6),
             "cosine",
             _margin(
-                0.02, 0.6, bounds.largest_cosface_margin_cos, lambda angle: min(bounds.cosface_margin_cos(angle, 0.6), 0.35)
+                0.02,
+                0.6,
+                bounds.largest_cosface_margin_cos,
+                lambda angle: min(bounds.cosface_margin_cos(angle, 0.6), 0.35),
             ),
         ),
         "scale": _scale_setting,
@@ -150,10 +172,14 @@ HEADS: dict[str, dict[str, Setting]] = {
     "sphereface": {
         "head_lr": _head_lr,
         "margin_mult": Setting(
-            Range(1, 100), "factor", _margin(1.05, 2.0, bounds.largest_sphereface_margin_mult, lambda angle: 1.4)
+            Range(1, 100),
+            "factor",
+            _margin(1.05, 2.0, bounds.largest_sphereface_margin_mult, lambda angle: 1.4),
         ),
         "magnitude": Setting(
-            Choice(("feature", "fixed")), "a rule", lambda classes, dimensions: Auto(Choice(("feature", "fixed")), "feature", "both")
+            Choice(("feature", "fixed")),
+            "a rule",
+            lambda classes, dimensions: Auto(Choice(("feature", "fixed")), "feature", "both"),
         ),
         "scale": Setting(POSITIVE, "a factor", _scale, when=("magnitude", "fixed")),
         "detach_margin": _detach,

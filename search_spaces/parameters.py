@@ -83,7 +83,11 @@ class Range:
             return {"distribution": "int_uniform", "min": int(self.low), "max": int(self.high)}
         if self.step:
             return {"distribution": "q_uniform", "min": self.low, "max": self.high, "q": self.step}
-        return {"distribution": "log_uniform_values" if self.log else "uniform", "min": self.low, "max": self.high}
+        return {
+            "distribution": "log_uniform_values" if self.log else "uniform",
+            "min": self.low,
+            "max": self.high,
+        }
 
     def __str__(self) -> str:
         ends = f"{self.low:.4g} … {self.high:.4g}"
@@ -130,7 +134,9 @@ def parse(written: Any) -> Parameter:
     if isinstance(written, bool | int | float | str):
         return constant(_finite(written))
     if not isinstance(written, dict):
-        raise SpaceError("a parameter is a value or a distribution", "write 0.3, {values: [a, b]} or {min: 0.1, max: 0.5}")
+        raise SpaceError(
+            "a parameter is a value or a distribution", "write 0.3, {values: [a, b]} or {min: 0.1, max: 0.5}"
+        )
     unknown = [key for key in written if key not in KEYS]
     if unknown:
         raise SpaceError(f"a distribution has no key {unknown[0]!r}", f"its keys are {', '.join(KEYS)}")
@@ -172,7 +178,9 @@ def _parse_range(written: dict[str, Any]) -> Range:
         raise SpaceError("int_uniform needs integers for min and max", "write whole numbers, or uniform")
     step = written.get("q")
     if (kind == "q_uniform") != (step is not None):
-        raise SpaceError("q belongs to q_uniform, and q_uniform needs it", "write {distribution: q_uniform, …, q: 0.05}")
+        raise SpaceError(
+            "q belongs to q_uniform, and q_uniform needs it", "write {distribution: q_uniform, …, q: 0.05}"
+        )
     if step is not None and (isinstance(step, bool) or not isinstance(step, int | float) or not 0 < step <= high - low):
         raise SpaceError("q must be above 0 and at most max − min", f"min is {low:g}, max is {high:g}")
     return Range(low, high, log=kind == "log_uniform_values", integer=kind == "int_uniform", step=step)

@@ -42,7 +42,7 @@ def dataset(name: str) -> Array:
     return {
         "blobs": blobs,
         "stretched": blobs * np.array([1.0, 8.0, 0.2]),
-        "far from the origin": blobs + 1000.0,
+        "far from the origin": blobs + 1e5,
         "one cloud": rng.normal(0, 1, (400, 2)),
         "sixteen dimensions": rng.normal(0, 1, (6, 16))[rng.integers(6, size=300)] * 3
         + rng.normal(0, 1, (300, 16)),
@@ -86,6 +86,17 @@ def test_rays_of_any_length_are_clusters_on_the_sphere_and_not_in_space() -> Non
 
     assert accuracy[True] == 1
     assert accuracy[False] < 0.9
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("spherical", [False, True])
+def test_one_start_suffices_where_clusters_are_far_apart(seed: int, spherical: bool) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(80) % 8
+    points = np.eye(8)[labels] + rng.normal(0, 1e-4, (80, 8))
+    found = geometry.kmeans(torch.from_numpy(points), 8, spherical=spherical, restarts=1, seed=seed)
+
+    assert geometry.matched_accuracy(found, torch.from_numpy(labels), 8) == 1
 
 
 @pytest.mark.parametrize("spherical", [False, True])

@@ -67,6 +67,16 @@ def test_loss_is_the_mean_over_the_mined_triplets(
     )
 
 
+def test_distances_of_close_points_far_from_the_origin_are_exact(make_head: Any) -> None:
+    generator = torch.Generator().manual_seed(0)
+    embeddings_BD = 100 + 0.01 * torch.randn(40, 3, generator=generator)
+    labels_B = torch.arange(40) % 4
+    head = make_head("triplet", margin_dist=0.01, mining="batch_hard")
+
+    exact = head.loss(embeddings_BD.double(), labels_B).item()
+    assert head.loss(embeddings_BD, labels_B).item() == pytest.approx(exact, rel=1e-4)
+
+
 def library_triplets(
     mining: str, margin: float, soft: bool, normalise: bool
 ) -> Callable[[Tensor, Tensor], Tensor]:
