@@ -18,10 +18,13 @@ def head_class(name: str) -> type[EmbeddingModule]:
 
     A new head needs no registration: its file is found by its name.
     """
+    from lightning_modules.angular import AngularHead
     from lightning_modules.embedding import EmbeddingModule
 
     module = importlib.import_module(f"lightning_modules.{name}")
+    bases = (EmbeddingModule, AngularHead)
     for value in vars(module).values():
-        if isinstance(value, type) and issubclass(value, EmbeddingModule) and value.__module__ == module.__name__:
-            return value
-    raise ImportError(f"lightning_modules/{name}.py defines no subclass of EmbeddingModule")
+        if isinstance(value, type) and issubclass(value, EmbeddingModule) and value not in bases:
+            found: type[EmbeddingModule] = value
+            return found
+    raise ImportError(f"lightning_modules/{name}.py defines no head")

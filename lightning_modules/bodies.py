@@ -31,7 +31,7 @@ def strided(image_shape: tuple[int, int, int], embedding_dim: int, width: int = 
     )
 
 
-def reference(image_shape: tuple[int, int, int], embedding_dim: int, depth: int = 10) -> nn.Sequential:
+def reference(image_shape: tuple[int, int, int], embedding_dim: int, depth: int = 8) -> nn.Sequential:
     """The body of the notebooks that this project is compared with: full resolution all the way, 17 M multiply-adds.
 
     conv 5×5×32, `depth` × (conv 3×3×16, batch norm, ReLU), conv 3×3 to D channels, global average pooling, batch norm.

@@ -59,6 +59,7 @@ class EmbeddingModule(pl.LightningModule):
     def __init__(self, trunk: Trunk) -> None:
         super().__init__()
         at_least("embedding_dim", trunk.embedding_dim, 2)
+        at_least("warmup_share", trunk.recipe.warmup_share, 0, 1)
         self.body = trunk.body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.num_classes, self.embedding_dim, self.recipe = (
             trunk.num_classes,
@@ -126,10 +127,11 @@ class EmbeddingModule(pl.LightningModule):
         if head:
             groups.append({"params": head, "lr": recipe.head_lr, "weight_decay": 0.0})
         optimizer = torch.optim.AdamW(groups, fused=True)
+        steps, share = int(self.trainer.estimated_stepping_batches), recipe.warmup_share
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
             max_lr=[group["lr"] for group in groups],  # type: ignore[misc]
-            total_steps=int(self.trainer.estimated_stepping_batches),
-            pct_start=recipe.warmup_share,
+            total_steps=steps,
+            pct_start=share if share * steps > 1 else 0.0,  # torch divides by zero for a rise of exactly one step
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -98,12 +98,12 @@ def class_health(points_ND: Tensor, labels_N: Tensor, num_classes: int, *, spher
     """
     points_ND = F.normalize(points_ND.float()) if spherical else points_ND.float()
     means_CD = class_means(points_ND, labels_N, num_classes)
-    nearest_N = torch.cdist(points_ND, means_CD).argmin(1)
+    nearest_N = torch.cdist(points_ND, means_CD).nan_to_num(nan=torch.inf).argmin(1)
     own_ND = means_CD[labels_N]
     cosine_N = F.cosine_similarity(points_ND, own_ND).clamp(-1, 1)
     median, high = torch.quantile(cosine_N.acos(), torch.tensor([0.5, 0.95], device=cosine_N.device)).tolist()
     spread = (points_ND - own_ND).norm(dim=1).mean()
-    apart = torch.pdist(means_CD)
+    apart = torch.pdist(means_CD[~means_CD.isnan().any(1)])
     return {
         "nearest_mean_accuracy": float((nearest_N == labels_N).float().mean()),
         "target_angle_p50_rad": median,

@@ -17,7 +17,7 @@ from lightning_modules.embedding import Trunk, at_least
 
 
 class Hybrid(AngularHead):
-    """margin_rad: m in rad, 0 ≤ m < π. crossover_rad: θ* in rad, > 0."""
+    """margin_rad: m in rad, so that g(π) < 2π: below π at any θ*. crossover_rad: θ* in rad, > 0."""
 
     def __init__(
         self,
@@ -29,8 +29,9 @@ class Hybrid(AngularHead):
         detach_margin: bool = False,
     ) -> None:
         super().__init__(trunk, scale=scale, detach_margin=detach_margin)
-        self.margin_rad = at_least("margin_rad", margin_rad, 0, math.pi)
         self.crossover_rad = at_least("crossover_rad", crossover_rad, 1e-6)
+        largest = math.pi / math.tanh(math.pi / crossover_rad)  # beyond it g(π) ≥ 2π
+        self.margin_rad = at_least("margin_rad", margin_rad, 0, largest)
 
     def target_cosine(self, angle_B: Tensor) -> Tensor:
         margin_rad = self.margin_share * self.margin_rad

@@ -22,7 +22,8 @@ class Triplet(EmbeddingModule):
 
     mining: "semi_hard" keeps the triplets with d_ap < d_an < d_ap + m; "batch_hard" pairs each anchor's farthest
     positive with its nearest negative; "batch_all" takes every triplet. The loss is the mean over the triplets whose
-    loss is not zero (over all of them with the soft margin). normalise: measure on the unit sphere.
+    loss is not zero (over all of them with the soft margin). normalise: measure on the unit sphere. Under a margin
+    warm-up semi_hard starts without a triplet: its window opens as the margin grows.
     """
 
     images_per_class: ClassVar[int | None] = 8

@@ -129,10 +129,11 @@ class HeadSchedulers(DriverOnly, TrialScheduler):
         scheduler.on_trial_error(view, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        decision: str = TrialScheduler.CONTINUE
         if OBJECTIVE not in result:  # the last word of a diverged or failed trial
-            return TrialScheduler.CONTINUE
+            return decision
         scheduler, view = self._for(tune_controller, trial)
-        decision: str = scheduler.on_trial_result(view, trial, result)
+        decision = scheduler.on_trial_result(view, trial, result)
         return decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A private Ray on this machine, with a folder of its own that goes when it ends.
+"""A private Ray on this machine, with a folder of its own.
 
 Never `ray stop`, never another Ray's folder: other people's Rays on the same machine are left alone.
 """
@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 OBJECT_STORE_BYTES = 512 * 2**20  # beyond the dataset itself: Ray's own minimum is 75 MB
 
@@ -28,12 +27,11 @@ ENVIRONMENT = {
 
 
 @contextmanager
-def local_ray(cpus: int, gpus: int, data_bytes: int) -> Iterator[None]:
-    """Starts Ray with so many cores and GPUs, room for the data in its object store, and ends it."""
+def local_ray(cpus: int, gpus: int, data_bytes: int, folder: Path) -> Iterator[None]:
+    """Starts Ray with so many cores and GPUs, room for the data in its object store, files in `folder`; ends it."""
     os.environ.update(ENVIRONMENT)
     import ray
 
-    folder = tempfile.mkdtemp(prefix="heads-")  # short: Ray puts sockets below it, whose paths have 107 bytes at most
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # Ray announces its own future defaults at every start
         ray.init(
@@ -43,10 +41,9 @@ def local_ray(cpus: int, gpus: int, data_bytes: int) -> Iterator[None]:
             log_to_driver=False,
             logging_level=logging.ERROR,
             object_store_memory=OBJECT_STORE_BYTES + 2 * data_bytes,
-            _temp_dir=folder,
+            _temp_dir=str(folder),
         )
     try:
         yield
     finally:
         ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)

@@ -15,7 +15,9 @@ import fcntl
 import io
 import json
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -151,12 +153,24 @@ class StudyFolder:
                 fix = f"watch it: orchestrator status {self.root}, or end it: orchestrator stop {self.root}"
                 problem = Problem(str(self.root), "one driver at a time works on a study", "another is at work", fix)
                 raise CannotRun([problem]) from None
-            driver = {"pid": os.getpid(), "host": os.uname().nodename, "started": now()}
+            self._clear_scratch()  # of a driver that was killed
+            scratch = tempfile.mkdtemp(prefix="heads-")  # short: Ray puts sockets below it, whose paths have 107 bytes
+            driver = {"pid": os.getpid(), "host": os.uname().nodename, "started": now(), "scratch": scratch}
             write_atomic(self.driver_file, json.dumps(driver))
-            with open(self.trials_file, "ab") as file:
-                _cut_unfinished(file, self.trials_file)
-                yield Writer(self, file)
-            self.driver_file.unlink(missing_ok=True)
+            try:
+                with open(self.trials_file, "ab") as file:
+                    _cut_unfinished(file, self.trials_file)
+                    yield Writer(self, file, Path(scratch))
+            finally:
+                self._clear_scratch()
+                self.driver_file.unlink()
+
+    def _clear_scratch(self) -> None:
+        """Removes the temporary folder of the driver that driver.json names, if it was on this machine."""
+        if self.driver_file.exists():
+            driver = json.loads(self.driver_file.read_text())
+            if driver["host"] == os.uname().nodename:
+                shutil.rmtree(driver["scratch"], ignore_errors=True)
 
     def save_embedding(self, trial: str, epoch: int, points: NDArray[np.float16]) -> None:
         write_atomic(self.embeddings / trial / f"epoch-{epoch:03d}.npy", _npy(points))
@@ -176,10 +190,10 @@ class StudyFolder:
 
 
 class Writer:
-    """Appends events; each is on disk when `append` returns."""
+    """Appends events; each is on disk when `append` returns. scratch: a temporary folder of this driver's own."""
 
-    def __init__(self, folder: StudyFolder, file: IO[bytes]) -> None:
-        self.folder, self._file = folder, file
+    def __init__(self, folder: StudyFolder, file: IO[bytes], scratch: Path) -> None:
+        self.folder, self.scratch, self._file = folder, scratch, file
 
     def append(self, event: Event) -> None:
         self._file.write(json.dumps({**event, "time": now()}, allow_nan=False).encode() + b"\n")

@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,8 @@ def resume(folder: str | Path, progress: Progress | None = None) -> Results:
     if known.study.name != root.resolve().name:
         rule, fix = "a study's folder bears the study's name", f"rename it to {known.study.name}"
         raise CannotRun([Problem(str(root), rule, root.resolve().name, fix)])
-    return _run(plan.make(known.study, root.resolve().parent, resuming=True), progress or Silent())
+    parent = root.parent if root.name == known.study.name else root.resolve().parent
+    return _run(plan.make(known.study, parent, resuming=True), progress or Silent())
 
 
 def _run(planned: Plan, progress: Progress) -> Results:
@@ -75,7 +75,9 @@ def _run(planned: Plan, progress: Progress) -> Results:
 def _search(planned: Plan, writer: Writer, trials: dict[str, Trial], progress: Progress, sample: Any) -> None:
     study, folder = planned.study, planned.folder
     data_bytes = planned.data.train.images.nbytes + planned.data.validation.images.nbytes
-    with _stop_request() as stop, cluster.local_ray(planned.machine.cpus, planned.machine.gpus, data_bytes):
+    machine = planned.machine
+    with StopSignals() as signals, cluster.local_ray(machine.cpus, machine.gpus, data_bytes, writer.scratch):
+        signals.listen()  # again: Ray has just taken SIGTERM for itself
         from ray import tune
 
         from orchestrator.budget import ContestSearcher, HeadSchedulers, trial_config
@@ -87,7 +89,7 @@ def _search(planned: Plan, writer: Writer, trials: dict[str, Trial], progress: P
         schedulers = HeadSchedulers(study, planned.spaces, trials.values())
         checkpoints = _checkpoints(folder)
         tracker = _tracker(planned, progress.say)
-        recorder = Recorder(writer, contest, trials, progress, tracker, study.training.epochs, stop)
+        recorder = Recorder(writer, contest, trials, progress, tracker, study.training.epochs, signals.stop)
         resources = study.resources
         task = Task(
             epochs=study.training.epochs,
@@ -124,7 +126,7 @@ def _search(planned: Plan, writer: Writer, trials: dict[str, Trial], progress: P
                     name=f"attempt-{len(list(folder.ray.glob('attempt-*'))) + 1}",
                     storage_path=str(folder.ray.resolve()),
                     callbacks=[recorder],
-                    stop=StopRequest(stop),
+                    stop=StopRequest(signals.stop),
                     failure_config=tune.FailureConfig(max_failures=study.search.process_failures),
                     checkpoint_config=tune.CheckpointConfig(num_to_keep=4 if population else 1),
                     verbose=0,
@@ -151,22 +153,31 @@ def _tracker(planned: Plan, warn: Callable[[str], None]) -> Any:
     return Tracker(planned.study, study_id, planned.folder.wandb, planned.folder.labels(), warn)
 
 
-@contextmanager
-def _stop_request() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set; a second Ctrl-C ends the program at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # signals belong to the main thread; a notebook's or server's thread has none
-        return
+class StopSignals:
+    """Ctrl-C and SIGTERM set `stop`; a second Ctrl-C ends the program at once.
 
-    def request(number: int, frame: Any) -> None:
-        if stop.is_set() and number == signal.SIGINT:
+    Signals belong to the main thread: in a notebook's or a server's thread `stop` is simply never set.
+    """
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        self.listen()
+        return self
+
+    def listen(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before.setdefault(number, signal.getsignal(number))
+                signal.signal(number, self._request)
+
+    def _request(self, number: int, frame: Any) -> None:
+        if self.stop.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
-        stop.set()
+        self.stop.set()
 
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)

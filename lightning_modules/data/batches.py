@@ -30,22 +30,30 @@ def shuffled(labels: NDArray[np.int64], batch_size: int, rng: np.random.Generato
 def balanced(
     labels: NDArray[np.int64], batch_size: int, images_per_class: int, rng: np.random.Generator
 ) -> NDArray[np.intp]:
-    """A random order (batches, batch_size) in which each class of a batch has `images_per_class` images.
+    """A random order (batches, at most batch_size) in which all classes of a batch have equally many images.
 
-    Every class is shuffled and cut into groups; round r takes the r-th group of every class, in random order, so
-    a batch meets as many different classes as it has groups.
+    A batch holds every class where at least `images_per_class` of each fit in, otherwise as many different classes
+    as fit with that many. Every class is shuffled and cut into groups; round r takes the r-th group of every class
+    and deals them out in random order. What does not fill a batch rests for this epoch. A smallest class with fewer
+    images makes the groups smaller, down to 2.
     """
     order = rng.permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]  # by class, random inside each
     counts = np.bincount(labels)
+    classes, smallest = np.count_nonzero(counts), counts[counts > 0].min()
+    size = min(max(images_per_class, batch_size // classes), max(2, smallest))
+    per_batch = min(batch_size // size, classes)
+
     within = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
-    usable = within < np.repeat(counts - counts % images_per_class, counts)
-    groups = order[usable].reshape(-1, images_per_class)
-    rounds = within[usable].reshape(-1, images_per_class)[:, 0]
-    groups = groups[np.lexsort((rng.random(len(groups)), rounds))]
-    per_batch = batch_size // images_per_class
-    number = len(groups) // per_batch
-    return groups[: number * per_batch].reshape(number, per_batch * images_per_class)
+    whole = within < np.repeat(counts - counts % size, counts)
+    groups, rounds = order[whole].reshape(-1, size), within[whole][::size] // size
+    dealt = np.lexsort((rng.random(len(groups)), rounds))
+    groups, rounds = groups[dealt], rounds[dealt]
+    in_round = np.bincount(rounds)
+    position = np.arange(len(groups)) - np.repeat(np.cumsum(in_round) - in_round, in_round)
+    kept = position < np.repeat(in_round - in_round % per_batch, in_round)
+    batches: NDArray[np.intp] = groups[kept].reshape(-1, per_batch * size)
+    return rng.permutation(batches)
 
 
 class IndexedBatches:

@@ -55,7 +55,10 @@ def read(path: Path, sha256: str | None = None) -> NDArray[np.uint8]:
     shape = struct.unpack(f">{dimensions}I", content[4:start])
     if len(content) - start != math.prod(shape):
         raise DataError(f"{path} announces {shape} bytes, but {len(content) - start} follow: the file is damaged")
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    try:
+        return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    except ValueError as error:
+        raise DataError(f"{path} announces a shape that no array can have: {error}") from error
 
 
 def load(folder: Path, part: str, sha256: Mapping[str, str] | None = None) -> LabelledImages:

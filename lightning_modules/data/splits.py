@@ -45,6 +45,8 @@ def split(data: LabelledImages, validation_images: int, seed: int) -> TrialData:
     """
     if not 0 < validation_images < len(data):
         raise DataError(f"{validation_images} validation images cannot be taken from {len(data)} training images")
+    if not data.images.size:
+        raise DataError(f"the images have no pixels: their shape is {data.images.shape}")
     mask = stratified(data.labels, validation_images, seed)
     train, validation = data.take(np.flatnonzero(~mask)), data.take(np.flatnonzero(mask))
     classes = np.arange(data.num_classes)

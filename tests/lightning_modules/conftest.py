@@ -92,9 +92,7 @@ def trainable(request: pytest.FixtureRequest, blots: TrialData) -> Callable[...,
     def make(embedding_dim: int = 3, recipe: Recipe | None = None) -> EmbeddingModule:
         torch.manual_seed(0)
         body = bodies.build("strided", blots.train.image_shape, embedding_dim, width=4)
-        trunk = Trunk(
-            body, blots.num_classes, embedding_dim, recipe or Recipe(), blots.pixel_mean, blots.pixel_std
-        )
+        trunk = Trunk(body, blots.num_classes, embedding_dim, recipe or Recipe(), blots.pixel_mean, blots.pixel_std)
         return head_class(name)(trunk, **options)
 
     return make

@@ -22,9 +22,7 @@ ANGULAR: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-6), (torch.float64, 1e-14)])
-def test_monotone_cosine_is_cos_on_each_half_turn_shifted_down_by_two(
-    dtype: torch.dtype, tolerance: float
-) -> None:
+def test_monotone_cosine_is_cos_on_each_half_turn_shifted_down_by_two(dtype: torch.dtype, tolerance: float) -> None:
     angles = torch.linspace(0, 4.9 * math.pi, 1001, dtype=dtype)
     turns, rest = np.divmod(angles.double().numpy(), np.pi)
 
@@ -40,9 +38,7 @@ def test_monotone_cosine_and_its_slope_are_continuous_at_half_turns(half_turns: 
     values = monotone_cosine(around)
     (slopes,) = torch.autograd.grad(values.sum(), around)
 
-    torch.testing.assert_close(
-        values.detach(), torch.full_like(values, 1 - 2 * half_turns), atol=1e-15, rtol=1e-15
-    )
+    torch.testing.assert_close(values.detach(), torch.full_like(values, 1 - 2 * half_turns), atol=1e-15, rtol=1e-15)
     assert slopes.abs().max() < 2 * step
 
 
@@ -69,9 +65,7 @@ def test_angle_resolves_what_the_arc_cosine_rounds_to_zero() -> None:
     assert float(angle_between(turned, fixed)) == pytest.approx(1e-5, rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("other", "angle"), [([1.0, 0.0], 0), ([0.0, 1.0], math.pi / 2), ([-1.0, 0.0], math.pi)]
-)
+@pytest.mark.parametrize(("other", "angle"), [([1.0, 0.0], 0), ([0.0, 1.0], math.pi / 2), ([-1.0, 0.0], math.pi)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_angle_and_its_gradient_are_finite_where_arc_cosine_has_none(
     other: list[float], angle: float, dtype: torch.dtype
@@ -127,9 +121,7 @@ class TestDetachedMargin:
         angles = self.angles.clone().requires_grad_()
         (slopes,) = torch.autograd.grad(target_logits(head, angles).sum(), angles)
         step = 1e-6
-        numeric = (target_logits(head, self.angles + step) - target_logits(head, self.angles - step)) / (
-            2 * step
-        )
+        numeric = (target_logits(head, self.angles + step) - target_logits(head, self.angles - step)) / (2 * step)
 
         torch.testing.assert_close(slopes, numeric.detach(), atol=1e-4, rtol=1e-4)
 

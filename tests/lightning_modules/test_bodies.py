@@ -20,9 +20,7 @@ def multiply_adds(body: nn.Module, shape: tuple[int, int, int]) -> float:
 @pytest.mark.parametrize("name", bodies.BODIES)
 @pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (9, 17, 2), (1, 1, 1)])
 @pytest.mark.parametrize("embedding_dim", [2, 3, 16])
-def test_a_body_maps_any_image_to_an_embedding(
-    name: str, shape: tuple[int, int, int], embedding_dim: int
-) -> None:
+def test_a_body_maps_any_image_to_an_embedding(name: str, shape: tuple[int, int, int], embedding_dim: int) -> None:
     rows, columns, channels = shape
     body = bodies.build(name, shape, embedding_dim)
     assert body(torch.randn(4, channels, rows, columns)).shape == (4, embedding_dim)
@@ -35,17 +33,13 @@ def test_every_parameter_of_a_body_is_trained_and_every_pixel_counts(name: str) 
     images = torch.randn(8, 1, 28, 28, requires_grad=True)
     body(images)[:, 0].square().mul(torch.arange(8.0)).sum().backward()
 
-    assert all(
-        parameter.grad is not None and parameter.grad.isfinite().all() for parameter in body.parameters()
-    )
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in body.parameters())
     assert images.grad is not None
     assert (images.grad.abs().sum((0, 1)) > 0).all()
 
 
 def test_the_strided_body_costs_what_its_docstring_says() -> None:
-    assert multiply_adds(bodies.strided((28, 28, 1), 3, width=24), (28, 28, 1)) == pytest.approx(
-        1.3e6, rel=0.02
-    )
+    assert multiply_adds(bodies.strided((28, 28, 1), 3, width=24), (28, 28, 1)) == pytest.approx(1.3e6, rel=0.02)
 
 
 def test_the_default_reference_body_costs_thirteen_strided_ones() -> None:

@@ -22,17 +22,14 @@ Array = NDArray[np.float64]
 
 def inertia(points: Array, clusters: NDArray[np.int64]) -> float:
     return sum(
-        float(((points[clusters == one] - points[clusters == one].mean(0)) ** 2).sum())
-        for one in np.unique(clusters)
+        float(((points[clusters == one] - points[clusters == one].mean(0)) ** 2).sum()) for one in np.unique(clusters)
     )
 
 
 def spread_on_sphere(points: Array, clusters: NDArray[np.int64]) -> float:
     """The summed 1 - cos between unit points and the direction of their cluster's sum."""
     units = points / np.linalg.norm(points, axis=1, keepdims=True)
-    return len(units) - sum(
-        float(np.linalg.norm(units[clusters == one].sum(0))) for one in np.unique(clusters)
-    )
+    return len(units) - sum(float(np.linalg.norm(units[clusters == one].sum(0))) for one in np.unique(clusters))
 
 
 def dataset(name: str) -> Array:
@@ -44,14 +41,11 @@ def dataset(name: str) -> Array:
         "stretched": blobs * np.array([1.0, 8.0, 0.2]),
         "far from the origin": blobs + 1e5,
         "one cloud": rng.normal(0, 1, (400, 2)),
-        "sixteen dimensions": rng.normal(0, 1, (6, 16))[rng.integers(6, size=300)] * 3
-        + rng.normal(0, 1, (300, 16)),
+        "sixteen dimensions": rng.normal(0, 1, (6, 16))[rng.integers(6, size=300)] * 3 + rng.normal(0, 1, (300, 16)),
     }[name]
 
 
-@pytest.mark.parametrize(
-    "name", ["blobs", "stretched", "far from the origin", "one cloud", "sixteen dimensions"]
-)
+@pytest.mark.parametrize("name", ["blobs", "stretched", "far from the origin", "one cloud", "sixteen dimensions"])
 def test_euclidean_kmeans_costs_no_more_than_scikit_learns(name: str) -> None:
     points = dataset(name)
     ours = geometry.kmeans(torch.from_numpy(points), 6, spherical=False).numpy()
@@ -86,6 +80,17 @@ def test_rays_of_any_length_are_clusters_on_the_sphere_and_not_in_space() -> Non
 
     assert accuracy[True] == 1
     assert accuracy[False] < 0.9
+
+
+def test_spherical_clusters_of_unlike_widths_meet_halfway_by_angle() -> None:
+    rng = np.random.default_rng(0)
+    angles = np.concatenate([rng.normal(0, 0.05, 400), rng.uniform(0.3, 5, 300)])
+    units = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    found = geometry.kmeans(torch.from_numpy(units), 2, spherical=True).numpy()
+    sums = np.stack([units[found == one].sum(0) for one in (0, 1)])
+    nearest = (units @ (sums / np.linalg.norm(sums, axis=1, keepdims=True)).T).argmax(1)
+
+    np.testing.assert_array_equal(found, nearest)
 
 
 @pytest.mark.parametrize("seed", range(10))

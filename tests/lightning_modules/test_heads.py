@@ -135,8 +135,6 @@ class TestTargetLogitFallsOverTheWholeHalfTurn:
 
     @given(st.floats(0, 3.1), st.floats(0.6, 100))
     @settings(deadline=None, max_examples=40)
-    def test_of_hybrid(
-        self, make_head: Any, target_logits: Any, margin_rad: float, crossover_rad: float
-    ) -> None:
+    def test_of_hybrid(self, make_head: Any, target_logits: Any, margin_rad: float, crossover_rad: float) -> None:
         options = {"margin_rad": margin_rad, "crossover_rad": crossover_rad, "scale": 8.0}
         assert_falls(make_head("hybrid", 2, 2, **options), target_logits)

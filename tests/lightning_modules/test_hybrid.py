@@ -28,9 +28,7 @@ def test_is_arcface_where_the_crossover_is_at_the_centre(
     hybrid = make_head("hybrid", 2, 2, margin_rad=margin_rad, crossover_rad=1e-3, scale=16.0)
     arcface = make_head("arcface", 2, 2, margin_rad=margin_rad, scale=16.0)
 
-    torch.testing.assert_close(
-        value_and_slope(hybrid, target_logits), value_and_slope(arcface, target_logits)
-    )
+    torch.testing.assert_close(value_and_slope(hybrid, target_logits), value_and_slope(arcface, target_logits))
 
 
 @pytest.mark.parametrize("margin_mult", [1.02, 1.3, 2.0])
@@ -50,9 +48,7 @@ def test_nears_sphereface_with_the_square_of_a_far_crossover(
 
 
 @pytest.mark.parametrize("margin_mult", [1.02, 1.3, 2.0])
-def test_accepts_the_margin_that_sphereface_needs_of_a_far_crossover(
-    margin_mult: float, make_head: Any
-) -> None:
+def test_accepts_the_margin_that_sphereface_needs_of_a_far_crossover(margin_mult: float, make_head: Any) -> None:
     crossover_rad = 100.0
     margin_rad = (margin_mult - 1) * crossover_rad
     assert margin_rad * math.tanh(math.pi / crossover_rad) <= math.pi

@@ -54,9 +54,7 @@ class TestMarginShare:
 def test_sphereface_without_margin_keeps_the_embeddings_length(make_head: Callable[..., Any]) -> None:
     head = make_head("sphereface", margin_mult=2.0)
     head.margin_share = 0.0
-    torch.testing.assert_close(
-        head.loss(POINTS, LABELS), F.cross_entropy(POINTS @ F.normalize(head.centres).T, LABELS)
-    )
+    torch.testing.assert_close(head.loss(POINTS, LABELS), F.cross_entropy(POINTS @ F.normalize(head.centres).T, LABELS))
 
 
 @pytest.mark.parametrize("mining", ["batch_hard", "batch_all", "semi_hard"])

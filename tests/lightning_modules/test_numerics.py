@@ -21,9 +21,7 @@ def at_the_edges() -> Tensor:
     return torch.tensor([right, right, right, up, right, up, up, right, up, right])
 
 
-def loss_and_gradients(
-    head: Any, embeddings: Tensor, labels: Tensor, autocast: bool = False
-) -> tuple[Tensor, ...]:
+def loss_and_gradients(head: Any, embeddings: Tensor, labels: Tensor, autocast: bool = False) -> tuple[Tensor, ...]:
     embeddings = embeddings.clone().requires_grad_()
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
         loss = head.loss(embeddings, labels)
@@ -45,9 +43,7 @@ def test_gradient_is_the_derivative_of_the_loss(any_head: Callable[..., Any]) ->
 
     loss = head.loss(embeddings, LABELS)
     assert torch.autograd.grad(loss, embeddings)[0].norm() > 1e-3
-    assert torch.autograd.gradcheck(
-        lambda *_: head.loss(embeddings, LABELS), (embeddings, *head.parameters())
-    )
+    assert torch.autograd.gradcheck(lambda *_: head.loss(embeddings, LABELS), (embeddings, *head.parameters()))
 
 
 @pytest.mark.parametrize("length", [0.0, 1e-8, 1.0, 1e4])
@@ -62,9 +58,7 @@ def test_loss_and_gradients_are_finite_at_the_edges(
 
 
 @pytest.mark.parametrize("length", [1e-2, 1.0, 1e4])
-def test_loss_and_gradients_are_finite_for_half_precision_bodies(
-    length: float, any_head: Callable[..., Any]
-) -> None:
+def test_loss_and_gradients_are_finite_for_half_precision_bodies(length: float, any_head: Callable[..., Any]) -> None:
     """Not below ‖x‖ ≈ 1e-3: the slope of a direction is 1/‖x‖ and float16 ends at 65,504."""
     head = with_centres_on_the_axes(any_head(num_classes=4))
     for value in loss_and_gradients(head, (length * at_the_edges()).half(), LABELS):
@@ -73,9 +67,7 @@ def test_loss_and_gradients_are_finite_for_half_precision_bodies(
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("autocast", [False, True], ids=["plain", "autocast"])
-def test_head_is_computed_in_single_precision(
-    dtype: torch.dtype, autocast: bool, any_head: Callable[..., Any]
-) -> None:
+def test_head_is_computed_in_single_precision(dtype: torch.dtype, autocast: bool, any_head: Callable[..., Any]) -> None:
     head = any_head(num_classes=4)
     embeddings = torch.randn(len(LABELS), 3, generator=torch.Generator().manual_seed(4)).to(dtype)
     loss, slopes, *head_slopes = loss_and_gradients(head, embeddings.float(), LABELS)

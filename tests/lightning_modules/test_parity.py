@@ -35,9 +35,7 @@ def batch(widest_rad: float = math.pi) -> tuple[Tensor, Tensor, Tensor]:
     return centres_CD, points_BD[near_B], labels_B[near_B]
 
 
-def assert_equal_losses(
-    head: Any, library: Any, centres_CD: Tensor, points_BD: Tensor, labels_B: Tensor
-) -> None:
+def assert_equal_losses(head: Any, library: Any, centres_CD: Tensor, points_BD: Tensor, labels_B: Tensor) -> None:
     head.double().centres.data = centres_CD.clone()
     library.W.data = centres_CD.T.clone()
     ours_BD, theirs_BD = points_BD.clone().requires_grad_(), points_BD.clone().requires_grad_()
@@ -68,9 +66,7 @@ def test_arcface_falls_smoothly_where_the_library_jumps_down(make_head: Any) -> 
         library.modify_cosine_of_target_classes(angles.cos()).diff(),
     )
     assert -1e-9 < ours.item() < 0
-    assert theirs.item() == pytest.approx(
-        1 - math.cos(margin_rad) - margin_rad * math.sin(margin_rad), abs=1e-5
-    )
+    assert theirs.item() == pytest.approx(1 - math.cos(margin_rad) - margin_rad * math.sin(margin_rad), abs=1e-5)
 
 
 @pytest.mark.parametrize("margin_cos", [0.0, 0.1, 0.35, 1.5])

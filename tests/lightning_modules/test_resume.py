@@ -62,9 +62,7 @@ def test_a_resumed_fit_ends_in_the_weights_of_the_uninterrupted_one(
     assert resumed.margin_share == whole.margin_share == 1.0
 
 
-def test_each_epoch_of_a_fit_sees_the_batches_of_its_number(
-    fit: Callable[..., pl.Trainer], blots: TrialData
-) -> None:
+def test_each_epoch_of_a_fit_sees_the_batches_of_its_number(fit: Callable[..., pl.Trainer], blots: TrialData) -> None:
     seen: list[torch.Tensor] = []
 
     def note(_: pl.Trainer, __: pl.LightningModule, ___: Any, batch: Batch, ____: int) -> None:

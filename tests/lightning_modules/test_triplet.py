@@ -51,9 +51,7 @@ def test_loss_is_the_mean_over_the_mined_triplets(
     mining: str, soft_margin: bool, normalise: bool, dtype: torch.dtype, tolerance: float, make_head: Any
 ) -> None:
     margin = 0.4
-    head = make_head(
-        "triplet", margin_dist=margin, mining=mining, soft_margin=soft_margin, normalise=normalise
-    )
+    head = make_head("triplet", margin_dist=margin, mining=mining, soft_margin=soft_margin, normalise=normalise)
     embeddings_BD, labels_B = batch(dtype)
     points = embeddings_BD.double().numpy()
     points = points / np.linalg.norm(points, axis=1, keepdims=True) if normalise else points
@@ -62,9 +60,7 @@ def test_loss_is_the_mean_over_the_mined_triplets(
     counted = [value for value in values if value > 0]
 
     assert len(counted) >= 15
-    assert head.loss(embeddings_BD, labels_B).item() == pytest.approx(
-        sum(counted) / len(counted), rel=tolerance
-    )
+    assert head.loss(embeddings_BD, labels_B).item() == pytest.approx(sum(counted) / len(counted), rel=tolerance)
 
 
 def test_distances_of_close_points_far_from_the_origin_are_exact(make_head: Any) -> None:
@@ -77,9 +73,7 @@ def test_distances_of_close_points_far_from_the_origin_are_exact(make_head: Any)
     assert head.loss(embeddings_BD, labels_B).item() == pytest.approx(exact, rel=1e-4)
 
 
-def library_triplets(
-    mining: str, margin: float, soft: bool, normalise: bool
-) -> Callable[[Tensor, Tensor], Tensor]:
+def library_triplets(mining: str, margin: float, soft: bool, normalise: bool) -> Callable[[Tensor, Tensor], Tensor]:
     distance = distances.LpDistance(normalize_embeddings=normalise)
     loss = losses.TripletMarginLoss(margin=0.0 if soft else margin, smooth_loss=soft, distance=distance)
     if mining == "batch_all":
@@ -99,9 +93,7 @@ def test_value_and_gradient_agree_with_the_library(
     mining: str, soft_margin: bool, normalise: bool, make_head: Any
 ) -> None:
     margin = 0.4
-    head = make_head(
-        "triplet", margin_dist=margin, mining=mining, soft_margin=soft_margin, normalise=normalise
-    )
+    head = make_head("triplet", margin_dist=margin, mining=mining, soft_margin=soft_margin, normalise=normalise)
     points_BD, labels_B = batch()
     results = []
     for loss_of in (head.loss, library_triplets(mining, margin, soft_margin, normalise)):
@@ -116,14 +108,10 @@ def test_value_and_gradient_agree_with_the_library(
 def test_soft_margin_has_no_margin_where_the_library_adds_one(make_head: Any) -> None:
     points_BD, labels_B = batch()
     ours = [
-        make_head("triplet", margin_dist=margin, mining="batch_all", soft_margin=True).loss(
-            points_BD, labels_B
-        )
+        make_head("triplet", margin_dist=margin, mining="batch_all", soft_margin=True).loss(points_BD, labels_B)
         for margin in (0.0, 0.4)
     ]
-    library = losses.TripletMarginLoss(
-        0.4, smooth_loss=True, distance=distances.LpDistance(normalize_embeddings=False)
-    )
+    library = losses.TripletMarginLoss(0.4, smooth_loss=True, distance=distances.LpDistance(normalize_embeddings=False))
 
     assert torch.equal(ours[0], ours[1])
     assert library(points_BD, labels_B) > ours[0] + 0.1

@@ -16,9 +16,7 @@ def idx_bytes() -> Callable[[np.ndarray], bytes]:
     """The IDX form of a uint8 array."""
 
     def encode(values: np.ndarray) -> bytes:
-        return (
-            bytes([0, 0, 8, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape) + values.tobytes()
-        )
+        return bytes([0, 0, 8, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape) + values.tobytes()
 
     return encode
 

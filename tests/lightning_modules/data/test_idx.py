@@ -51,9 +51,7 @@ def test_a_compressed_file_cut_short_anywhere_is_refused(tmp_path: Path, idx_byt
             idx.read(path)
 
 
-def test_a_compressed_file_with_any_flipped_byte_is_refused_or_read_right(
-    tmp_path: Path, idx_bytes: Encode
-) -> None:
+def test_a_compressed_file_with_any_flipped_byte_is_refused_or_read_right(tmp_path: Path, idx_bytes: Encode) -> None:
     content, path = gzip.compress(idx_bytes(CUBE), mtime=0), tmp_path / "file.gz"
     refused = 0
     for position in range(len(content)):
@@ -137,9 +135,7 @@ def test_a_folder_of_four_files_is_a_dataset(part: str, number: int, dataset: Pa
     np.testing.assert_array_equal(data.labels, np.arange(number) % 3)
 
 
-@pytest.mark.parametrize(
-    "name", ["t10k-images.idx3-ubyte", "t10k-images.idx3-ubyte.gz", "t10k-images-idx3-ubyte.gz"]
-)
+@pytest.mark.parametrize("name", ["t10k-images.idx3-ubyte", "t10k-images.idx3-ubyte.gz", "t10k-images-idx3-ubyte.gz"])
 def test_files_are_found_under_each_name_they_are_published_by(name: str, tmp_path: Path) -> None:
     (tmp_path / name).touch()
     assert idx.find(tmp_path, "t10k", "images") == tmp_path / name

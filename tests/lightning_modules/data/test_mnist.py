@@ -29,9 +29,7 @@ def test_pixel_statistics_of_the_training_images_are_the_known_ones() -> None:
 
 @pytest.mark.parametrize("kind", ["images", "labels"])
 @pytest.mark.parametrize("part", ["train", "t10k"])
-def test_one_altered_byte_is_refused(
-    part: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_altered_byte_is_refused(part: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for path in mnist.FOLDER.glob(f"{part}-*.gz"):
         shutil.copy(path, tmp_path)
     path = idx.find(tmp_path, part, kind)

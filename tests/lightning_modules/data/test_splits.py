@@ -36,9 +36,7 @@ def test_mnist_splits_into_fifty_and_ten_thousand_with_each_class_its_share() ->
 
 @given(st.lists(st.integers(0, 6), min_size=2, max_size=300), st.data())
 @settings(deadline=None, max_examples=80)
-def test_any_size_is_met_exactly_and_each_class_within_one_image(
-    labels: list[int], data: st.DataObject
-) -> None:
+def test_any_size_is_met_exactly_and_each_class_within_one_image(labels: list[int], data: st.DataObject) -> None:
     size = data.draw(st.integers(1, len(labels)))
     mask = stratified(np.array(labels), size, seed=0)
     counts, taken = (np.bincount(which, minlength=7) for which in (np.array(labels), np.array(labels)[mask]))

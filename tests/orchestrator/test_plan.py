@@ -1,0 +1,235 @@
+"""What a study will cost, and that everything which cannot run is refused before anything starts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from orchestrator import plan
+from orchestrator.errors import CannotRun, Problem
+from orchestrator.plan import Machine
+from orchestrator.study import Study
+
+MakeStudy = Callable[..., Study]
+
+
+@pytest.fixture(autouse=True)
+def small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same machine wherever the tests run: four cores, no GPU, 16 GB, an empty disk."""
+    monkeypatch.setattr(plan.Machine, "here", staticmethod(lambda: Machine(cpus=4, gpus=0, memory_bytes=16 * 10**9)))
+    monkeypatch.setattr(plan.shutil, "disk_usage", lambda path: SimpleNamespace(free=10**12))
+
+
+def refused(study: Study, results: Path) -> tuple[Problem, ...]:
+    with pytest.raises(CannotRun) as caught:
+        plan.make(study, results)
+    assert not results.exists()
+    return caught.value.problems
+
+
+def test_counts_trials_epochs_and_image_passes(tiny_study: MakeStudy, tmp_path: Path) -> None:
+    planned = plan.make(tiny_study(search={"trials_per_head": 5}, training={"epochs": 3}), tmp_path)
+    assert (planned.trials, planned.epochs, planned.image_passes) == (10, 30, 30 * 80)
+    assert (len(planned.data.train), len(planned.data.validation), planned.data.num_classes) == (80, 40, 4)
+    assert planned.folder.root == tmp_path / "tiny"
+    assert planned.warnings == ()
+
+
+def test_a_plan_is_told_as_json(tiny_study: MakeStudy, tmp_path: Path) -> None:
+    planned = plan.make(tiny_study(), tmp_path)
+    told = json.loads(json.dumps(planned.as_dict(), allow_nan=False))
+    assert told["trials"] == 4
+    assert (told["most_epochs"], told["most_image_passes"]) == (8, 640)
+    assert (told["classes"], told["train_images"], told["validation_images"]) == (4, 80, 40)
+    assert told["heads"]["arcface"]["detach_margin"]["value"] is False
+    assert told["heads"]["arcface"]["margin_rad"]["max"] == 0.7
+    assert "4 classes in 3-D" in told["heads"]["arcface"]["margin_rad"]["reason"]
+
+
+def test_planning_writes_nothing(tiny_study: MakeStudy, tmp_path: Path) -> None:
+    plan.make(tiny_study(), tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("cpu", "concurrent", "slots"),
+    [(1, "auto", 4), (2, "auto", 2), (3, "auto", 1), (0.5, "auto", 8), (1, 3, 3), (2, 9, 2)],
+)
+def test_as_many_trials_run_at_a_time_as_fit_and_are_asked_for(
+    tiny_study: MakeStudy, tmp_path: Path, cpu: float, concurrent: Any, slots: int
+) -> None:
+    study = tiny_study(resources={"cpu": cpu}, search={"concurrent_trials": concurrent})
+    assert plan.make(study, tmp_path).slots == slots
+
+
+def test_a_gpu_limits_how_many_run_at_a_time(
+    tiny_study: MakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan.Machine, "here", staticmethod(lambda: Machine(16, 1, 64 * 10**9)))
+    assert plan.make(tiny_study(resources={"gpu": 0.5}), tmp_path).slots == 2
+
+
+def test_more_of_everything_needs_more_disk(tiny_study: MakeStudy, tmp_path: Path) -> None:
+    def disk(**changes: Any) -> int:
+        return plan.make(tiny_study(**changes), tmp_path).disk_bytes
+
+    assert disk(tracking={"mode": "off"}) < disk() < disk(search={"trials_per_head": 9})
+    assert disk() < disk(training={"epochs": 9})
+    assert disk() < disk(embedding_dim=512)
+
+
+def test_a_taken_name_is_refused(tiny_study: MakeStudy, tmp_path: Path) -> None:
+    (tmp_path / "tiny").mkdir()
+    plan.make(tiny_study(), tmp_path)  # an empty folder takes nothing
+    (tmp_path / "tiny" / "study.yaml").touch()
+    with pytest.raises(CannotRun) as caught:
+        plan.make(tiny_study(), tmp_path)
+    (problem,) = caught.value.problems
+    assert (problem.place, problem.rule) == ("name", "each study has a folder of its own")
+    assert str(tmp_path / "tiny") in problem.value
+    assert f"orchestrator resume {tmp_path / 'tiny'}" in problem.fix
+    assert "--next-name" in problem.fix
+    assert plan.make(tiny_study(), tmp_path, resuming=True).trials == 4
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(tiny_study: MakeStudy, tmp_path: Path) -> None:
+    (tmp_path / "tiny").write_text("not a folder")
+    with pytest.raises(CannotRun) as caught:
+        plan.make(tiny_study(), tmp_path)
+    assert [problem.place for problem in caught.value.problems] == ["name"]
+
+
+@pytest.mark.parametrize(
+    ("resources", "place", "rule", "value", "fix"),
+    [
+        ({"cpu": 5}, "resources.cpu", "this machine has 4 cores", "5 for each trial", "write cpu: 4 or less"),
+        ({"gpu": 1}, "resources.gpu", "this machine has 0 GPUs", "1 for each trial", "write gpu: 0"),
+        ({"tpu": 8}, "resources.tpu", "this machine has no TPU", "8 for each trial", "write tpu: 0"),
+    ],
+)
+def test_resources_that_the_machine_has_not_are_refused(
+    tiny_study: MakeStudy, tmp_path: Path, resources: dict[str, float], place: str, rule: str, value: str, fix: str
+) -> None:
+    assert refused(tiny_study(resources=resources), tmp_path / "r") == (Problem(place, rule, value, fix),)
+
+
+def test_a_full_disk_is_refused(tiny_study: MakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def usage(path: Path) -> SimpleNamespace:
+        asked.append(path)
+        return SimpleNamespace(free=10**8)
+
+    monkeypatch.setattr(plan.shutil, "disk_usage", usage)
+    (problem,) = refused(tiny_study(), tmp_path / "not" / "yet" / "there")
+    assert problem.place == "results"
+    assert "0.1 GB free" in problem.value
+    assert asked == [tmp_path]
+
+
+@pytest.mark.parametrize(("size", "fix"), [(81, "write 64 or less"), (1024, "write 64 or less")])
+def test_a_batch_larger_than_the_training_images_is_refused(
+    tiny_study: MakeStudy, tmp_path: Path, size: int, fix: str
+) -> None:
+    (problem,) = refused(tiny_study(training={"batch_size": size}), tmp_path / "r")
+    assert (problem.place, problem.value, problem.fix) == ("training.batch_size", str(size), fix)
+    assert "80 training images" in problem.rule
+
+
+def test_everything_that_stands_in_the_way_is_said_at_once(
+    tiny_study: MakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    study = tiny_study(resources={"cpu": 64, "gpu": 8}, training={"batch_size": 512})
+    places = [problem.place for problem in refused(study, tmp_path / "r")]
+    assert places == ["resources.cpu", "resources.gpu", "results", "training.batch_size"]
+
+
+GRID = {"heads": {"arcface": {"lr": 0.01, "head_lr": 0.01, "scale": 16}}}  # margin_rad alone is searched
+
+
+def test_a_grid_with_fewer_points_than_trials_is_refused(tiny_study: MakeStudy, tmp_path: Path) -> None:
+    study = tiny_study(**GRID, search={"searcher": "grid", "grid_points": 3, "trials_per_head": 4})
+    (problem,) = refused(study, tmp_path / "r")
+    assert (problem.place, problem.value) == ("heads.arcface", "3 points for 4 trials")
+    assert problem.fix.endswith("trials_per_head: 3")
+    enough = tiny_study(**GRID, search={"searcher": "grid", "grid_points": 4, "trials_per_head": 4})
+    assert plan.make(enough, tmp_path).trials == 4
+
+
+def test_a_grid_that_is_much_too_large_is_refused(tiny_study: MakeStudy, tmp_path: Path) -> None:
+    study = tiny_study(search={"searcher": "grid", "grid_points": 100}, heads={"arcface": {}})
+    (problem,) = refused(study, tmp_path / "r")
+    assert problem.place == "heads.arcface"
+    assert problem.value == "100,000,000 points"
+    assert "at most 100,000 points" in problem.rule
+
+
+def test_warns_where_a_study_runs_otherwise_than_it_may_seem(tiny_study: MakeStudy, tmp_path: Path) -> None:
+    planned = plan.make(tiny_study(search={"concurrent_trials": 9, "reduction_factor": 4}), tmp_path)
+    concurrency, asha = planned.warnings
+    assert "concurrent_trials is 9, but only 4 fit" in concurrency
+    assert "ASHA stops little" in asha
+
+
+def test_warns_where_memory_will_be_short(
+    tiny_study: MakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan.Machine, "here", staticmethod(lambda: Machine(4, 0, 2 * 10**9)))
+    study = tiny_study(search={"scheduler": "none"})
+    (warning,) = plan.make(study, tmp_path).warnings
+    assert warning == "4 trials at a time need about 2.8 GB of the 2.0 GB of memory"
+
+
+def test_the_next_free_name_is_taken(tiny_study: MakeStudy, tmp_path: Path) -> None:
+    study = tiny_study()
+    assert plan.free_name(study, tmp_path) == study
+    for taken, free in (("tiny", "tiny-2"), ("tiny-2", "tiny-3")):
+        (tmp_path / taken).mkdir()
+        renamed = plan.free_name(study, tmp_path)
+        assert renamed.name == free
+        assert renamed.model_copy(update={"name": "tiny"}) == study
+
+
+def test_the_next_free_name_of_a_long_one_is_still_a_name(tiny_study: MakeStudy, tmp_path: Path) -> None:
+    study = tiny_study(name="a" * 64)
+    (tmp_path / study.name).mkdir()
+    renamed = plan.free_name(study, tmp_path)
+    (tmp_path / "study.yaml").write_text(renamed.to_yaml())
+    assert Study.load(tmp_path / "study.yaml") == renamed
+
+
+def test_the_machine_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    machine = Machine.here()
+    assert machine.cpus >= 1
+    assert machine.gpus >= 0
+    assert machine.memory_bytes > 10**8
+
+
+@pytest.mark.parametrize(("visible", "gpus"), [("", 0), ("-1", 0), ("0", 1), ("0,3", 2), ("GPU-1, GPU-2", 2)])
+def test_only_visible_gpus_count(monkeypatch: pytest.MonkeyPatch, visible: str, gpus: int) -> None:
+    monkeypatch.undo()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert Machine.here().gpus == gpus
+
+
+def test_planning_loads_no_framework(tiny_study: MakeStudy, tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(tiny_study(heads={"softmax": {}}).to_yaml())
+    code = (
+        "import sys\n"
+        "from orchestrator import plan\n"
+        "from orchestrator.study import Study\n"
+        f"print(plan.make(Study.load({str(tmp_path / 'tiny.yaml')!r}), {str(tmp_path)!r}).trials)\n"
+        "heavy = {'torch', 'ray', 'pytorch_lightning', 'wandb', 'matplotlib', 'optuna', 'scipy'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["2", "[]"]

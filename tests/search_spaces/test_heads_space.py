@@ -1,0 +1,135 @@
+"""The default space of every head: sound for few and many classes and dimensions, and in step with what is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from pathlib import Path
+
+import pytest
+
+import lightning_modules
+from lightning_modules.embedding import EmbeddingModule, Recipe
+from search_spaces import bounds
+from search_spaces.heads import HEADS, TRAINING, Setting, settings_of
+from search_spaces.parameters import Choice, Range
+
+CLASSES = [2, 3, 4, 5, 10, 26, 100, 157, 158, 400, 1000]
+DIMENSIONS = [2, 3, 4, 5, 8, 16, 64, 128, 512]
+SETTINGS = [(head, name) for head in HEADS for name in settings_of(head)]
+SHAPES = [(classes, dimensions) for classes in CLASSES for dimensions in DIMENSIONS]
+
+
+@pytest.mark.parametrize(("head", "name"), SETTINGS)
+def test_auto_is_a_sound_space_for_any_classes_and_dimensions(head: str, name: str) -> None:
+    setting = settings_of(head)[name]
+    for classes, dimensions in [*SHAPES, (100_000, 512)]:
+        auto = setting.auto(classes, dimensions)
+        where = f"{classes} classes in {dimensions}-D: {auto}"
+        if isinstance(auto.parameter, Range):
+            assert auto.parameter.low < auto.parameter.high, where
+            assert not auto.parameter.log or auto.parameter.low > 0, where
+            ends: tuple[object, ...] = (auto.parameter.low, auto.parameter.high)
+        else:
+            ends = auto.parameter.values
+        assert auto.parameter.contains(auto.start), where
+        assert [setting.refusal(end) for end in ends] == [None] * len(ends), where  # type: ignore[arg-type]
+        assert auto.reason, where
+
+
+def test_every_head_file_has_a_space_and_every_space_a_head_file() -> None:
+    folder = Path(lightning_modules.__file__).parent
+    found = set()
+    for path in folder.glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if path.stem not in ("angular", "__init__") and ("(EmbeddingModule)" in text or "(AngularHead)" in text):
+            found.add(path.stem)
+    assert found == set(HEADS)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_head_takes_every_one_of_its_settings(head: str) -> None:
+    head_class = lightning_modules.head_class(head)
+    assert issubclass(head_class, EmbeddingModule)
+    taken = {name for name, argument in inspect.signature(head_class).parameters.items() if argument.kind == 3}
+    recipe = {field.name for field in dataclasses.fields(Recipe)}
+    assert set(settings_of(head)) - recipe == taken
+    assert set(TRAINING) <= recipe
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_what_a_head_needs_is_never_left_out(head: str) -> None:
+    """A setting that is read on a condition only has a default in the constructor."""
+    arguments = inspect.signature(lightning_modules.head_class(head)).parameters
+    conditional = [name for name, setting in HEADS[head].items() if setting.when]
+    assert all(arguments[name].default is not inspect.Parameter.empty for name in conditional)
+
+
+def test_a_condition_names_an_earlier_setting_and_one_of_its_values() -> None:
+    conditions = [(head, name, s.when) for head in HEADS for name, s in HEADS[head].items() if s.when]
+    assert conditions == [("sphereface", "scale", ("magnitude", "fixed"))]
+    names = list(HEADS["sphereface"])
+    assert names.index("magnitude") < names.index("scale")
+    assert HEADS["sphereface"]["magnitude"].valid.contains("fixed")
+
+
+def test_two_dimensional_mnist_gets_margins_that_ten_classes_can_satisfy() -> None:
+    def high(head: str, name: str) -> float:
+        space = HEADS[head][name].auto(10, 2).parameter
+        assert isinstance(space, Range)
+        return space.high
+
+    assert high("arcface", "margin_rad") == pytest.approx(0.9 * 0.6283, abs=1e-3)
+    assert high("cosface", "margin_cos") == pytest.approx(0.172, abs=5e-4)
+    assert high("sphereface", "margin_mult") == 2.0
+    assert HEADS["arcface"]["scale"].auto(10, 2).parameter == Range(bounds.smallest_scale(10), 128.0, log=True)
+
+
+def test_batch_hard_mining_is_searched_only_above_three_dimensions() -> None:
+    mining = HEADS["triplet"]["mining"]
+    assert [mining.auto(10, dimensions).parameter.contains("batch_hard") for dimensions in (2, 3, 4)] == [
+        False,
+        False,
+        True,
+    ]
+
+
+REFUSALS = [
+    ("arcface", "margin_rad", 28.6, "must be from 0 to 3.14159 (rad)", "degrees? 28.6° = 0.499 rad"),
+    ("hybrid", "margin_rad", 30, "must be from 0 to 3.14159 (rad)", "degrees? 30° = 0.524 rad"),
+    ("arcface", "margin_rad", 500, "must be from 0 to 3.14159 (rad)", "the nearest valid value is 3.14159"),
+    ("arcface", "margin_rad", -0.1, "must be from 0 to 3.14159 (rad)", "the nearest valid value is 0"),
+    ("cosface", "margin_cos", 28.6, "must be from 0 to 2 (cosine)", "the nearest valid value is 2"),
+    ("sphereface", "margin_mult", 0.5, "must be from 1 to 100 (factor)", "the nearest valid value is 1"),
+    ("arcface", "scale", 0, "must be from 0.001 to 10000 (a factor)", "the nearest valid value is 0.001"),
+    ("triplet", "mining", "hard", "must be semi_hard or batch_hard or batch_all", "write semi_hard"),
+    ("triplet", "margin_dist", "wide", "must be a number (distance)", "write a number from 0 to 1000"),
+    ("softmax", "head_lr", True, "must be a number (peak of OneCycle)", "write a number from 1e-07 to 10"),
+    ("softmax", "lr", 100.0, "must be from 1e-07 to 10 (peak of OneCycle)", "the nearest valid value is 10"),
+]
+
+
+@pytest.mark.parametrize(("head", "name", "value", "rule", "fix"), REFUSALS)
+def test_refuses_what_makes_no_sense_with_a_fix(head: str, name: str, value: float | str, rule: str, fix: str) -> None:
+    assert settings_of(head)[name].refusal(value) == (rule, fix)
+
+
+@pytest.mark.parametrize(("head", "name"), SETTINGS)
+def test_the_ends_of_what_is_valid_are_valid(head: str, name: str) -> None:
+    setting = settings_of(head)[name]
+    valid = setting.valid
+    ends = valid.values if isinstance(valid, Choice) else (valid.low, valid.high)
+    assert [setting.refusal(end) for end in ends] == [None] * len(ends)
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_a_switch_takes_no_number_for_a_truth_value(value: int) -> None:
+    assert HEADS["arcface"]["detach_margin"].refusal(value) is not None
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [(HEADS["triplet"]["normalise"], "yes"), (HEADS["arcface"]["detach_margin"], 2)],
+)
+def test_a_switch_names_the_truth_values_as_yaml_writes_them(setting: Setting, value: str | int) -> None:
+    assert setting.refusal(value) == ("must be false or true", "write false")
