@@ -22,7 +22,7 @@ from orchestrator.progress import Progress, Silent
 from orchestrator.records import StudyFolder, Trial, Writer, write_atomic
 from orchestrator.results import Results
 from orchestrator.study import Study
-from orchestrator.trial import CHECKPOINT, Task, run_trial
+from orchestrator.trial import Task, run_trial
 
 
 def launch(study: Study, results: str | Path = "results", progress: Progress | None = None) -> Results:
@@ -87,7 +87,7 @@ def _search(planned: Plan, writer: Writer, trials: dict[str, Trial], progress: P
         contest = Contest(study, planned.spaces, trials.values())
         remaining = contest.remaining
         schedulers = HeadSchedulers(study, planned.spaces, trials.values())
-        checkpoints = _checkpoints(folder)
+        checkpoints = _checkpoints(folder, trials)
         tracker = _tracker(planned, progress.say)
         recorder = Recorder(writer, contest, trials, progress, tracker, study.training.epochs, signals.stop)
         resources = study.resources
@@ -128,7 +128,7 @@ def _search(planned: Plan, writer: Writer, trials: dict[str, Trial], progress: P
                     callbacks=[recorder],
                     stop=StopRequest(signals.stop),
                     failure_config=tune.FailureConfig(max_failures=study.search.process_failures),
-                    checkpoint_config=tune.CheckpointConfig(num_to_keep=4 if population else 1),
+                    checkpoint_config=tune.CheckpointConfig(num_to_keep=4 if population else 2),
                     verbose=0,
                 ),
                 **given,
@@ -138,10 +138,17 @@ def _search(planned: Plan, writer: Writer, trials: dict[str, Trial], progress: P
                 tracker.close()
 
 
-def _checkpoints(folder: StudyFolder) -> dict[str, str]:
-    """The newest checkpoint folder of every trial, from whichever attempt."""
-    found = sorted(folder.ray.glob(f"attempt-*/*/checkpoint_*/{CHECKPOINT}"), key=lambda path: path.stat().st_mtime)
-    return {path.parent.parent.name: str(path.parent.resolve()) for path in found}
+def _checkpoints(folder: StudyFolder, trials: dict[str, Trial]) -> dict[str, str]:
+    """The folder of each trial's newest checkpoint, from whichever attempt, that the record has reached.
+
+    A killed driver may leave one that is an epoch ahead of the record; going on from it would skip that epoch's row.
+    """
+    found: dict[str, tuple[int, str]] = {}
+    for path in folder.ray.glob("attempt-*/*/checkpoint_*/epoch-*.ckpt"):
+        name, epoch = path.parent.parent.name, int(path.stem.removeprefix("epoch-"))
+        if name in trials and epoch <= trials[name].last_epoch and (name not in found or epoch > found[name][0]):
+            found[name] = epoch, str(path.parent.resolve())
+    return {name: checkpoint for name, (_, checkpoint) in found.items()}
 
 
 def _tracker(planned: Plan, warn: Callable[[str], None]) -> Any:

@@ -7,7 +7,6 @@ It imports no wandb and sees no test image.
 from __future__ import annotations
 
 import math
-import os
 import random
 import tempfile
 import time
@@ -27,7 +26,7 @@ from lightning_modules.data.splits import TrialData
 if TYPE_CHECKING:
     from lightning_modules.embedding import EmbeddingModule
 
-CHECKPOINT = "last.ckpt"
+CHECKPOINT = "epoch-{:03d}.ckpt"
 OBJECTIVE_METRIC = "val/cluster_accuracy"
 
 
@@ -133,7 +132,8 @@ def _last_checkpoint(trial: dict[str, Any]) -> Iterator[str | None]:
         yield None
         return
     with handed.as_directory() as folder:
-        yield os.path.join(folder, CHECKPOINT)
+        (file,) = Path(folder).glob("*.ckpt")
+        yield str(file)
 
 
 def _short(value: Any) -> float:
@@ -195,7 +195,7 @@ def _reporter(task: Task, started: float) -> Any:
                 "embedding": (sample.shape, sample.tobytes()),
             }
             with tempfile.TemporaryDirectory() as folder:
-                trainer.save_checkpoint(Path(folder, CHECKPOINT))
+                trainer.save_checkpoint(Path(folder, CHECKPOINT.format(row["epoch"])))
                 tune.report(row, checkpoint=tune.Checkpoint.from_directory(folder))
 
     return Reporter()

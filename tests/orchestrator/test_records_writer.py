@@ -1,0 +1,180 @@
+"""One driver at a time works on a study; the lock goes with its process, however that ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import CannotRun
+from orchestrator.records import StudyFolder, request_stop
+
+DRIVER = """
+import sys, time
+from pathlib import Path
+from orchestrator.records import StudyFolder
+with StudyFolder(Path(sys.argv[1])).writer() as writer:
+    writer.append({"event": "start", "trial": "a-000", "head": "a", "index": 0, "seed": 0, "params": {}})
+    print("writing", flush=True)
+    sys.stdin.readline()
+"""
+SECOND = """
+import sys
+from pathlib import Path
+from orchestrator.records import StudyFolder
+try:
+    with StudyFolder(Path(sys.argv[1])).writer():
+        print("written")
+except Exception as error:
+    print(type(error).__name__)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> StudyFolder:
+    return StudyFolder(tmp_path / "study")
+
+
+@pytest.fixture
+def driver(folder: StudyFolder) -> Iterator[subprocess.Popen[str]]:
+    """Another process that works on the study, until it reads a line or is killed."""
+    command = [sys.executable, "-c", DRIVER, str(folder.root)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "writing\n"
+        yield process
+        if process.poll() is None:
+            process.communicate("end\n")
+
+
+def test_a_second_writer_in_the_same_process_is_refused(folder: StudyFolder) -> None:
+    with folder.writer() as writer:
+        with pytest.raises(CannotRun) as caught, folder.writer():
+            pass
+        writer.append({"event": "still", "trial": "a"})
+    assert len(folder.events()) == 1
+    (problem,) = caught.value.problems
+    assert problem.rule == "one driver at a time works on a study"
+    assert f"orchestrator status {folder.root}" in problem.fix
+    assert f"orchestrator stop {folder.root}" in problem.fix
+
+
+def test_a_second_process_is_refused_and_the_first_goes_on(folder: StudyFolder) -> None:
+    with folder.writer():
+        second = subprocess.run(
+            [sys.executable, "-c", SECOND, str(folder.root)], capture_output=True, text=True, check=True
+        )
+        assert second.stdout == "CannotRun\n"
+        known = folder.driver()
+        assert known
+        assert known["pid"] == os.getpid()
+
+
+def test_a_study_in_another_process_is_seen_and_not_written(folder: StudyFolder, driver: subprocess.Popen[str]) -> None:
+    known = folder.driver()
+    assert known
+    assert (known["pid"], known["host"]) == (driver.pid, os.uname().nodename)
+    with pytest.raises(CannotRun), folder.writer():
+        pass
+    assert list(folder.trials()) == ["a-000"]  # reading needs no lock
+
+
+def test_a_killed_driver_frees_the_study_and_its_record_stays(
+    folder: StudyFolder, driver: subprocess.Popen[str]
+) -> None:
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    assert folder.driver_file.exists()
+    assert folder.driver() is None
+    with folder.writer() as writer:
+        writer.append({"event": "end", "trial": "a-000", "status": "stopped", "reason": ""})
+    assert folder.trials()["a-000"].status == "stopped"
+
+
+def test_a_driver_is_known_only_while_it_works(folder: StudyFolder) -> None:
+    assert folder.driver() is None
+    with folder.writer():
+        assert folder.driver() is not None
+        assert folder.driver() is not None  # asking takes nothing away
+    assert folder.driver() is None
+
+
+def test_an_error_in_the_driver_frees_the_study(folder: StudyFolder) -> None:
+    with pytest.raises(ZeroDivisionError), folder.writer():
+        _ = 1 / 0
+    assert folder.driver() is None
+    with folder.writer() as writer:
+        writer.append({"event": "start"})
+
+
+def test_a_driver_is_asked_to_end_with_sigterm(folder: StudyFolder, driver: subprocess.Popen[str]) -> None:
+    said = request_stop(folder)
+    assert driver.wait() == -signal.SIGTERM  # this one has no handler for it
+    assert str(driver.pid) in said
+    assert f"orchestrator resume {folder.root}" in said
+
+
+def test_only_a_running_study_is_asked_to_stop(folder: StudyFolder) -> None:
+    for _ in ("without a folder", "after a run"):
+        with pytest.raises(CannotRun) as caught:
+            request_stop(folder)
+        (problem,) = caught.value.problems
+        assert (problem.place, problem.value) == (str(folder.root), "no driver is at work on it")
+        with folder.writer():
+            pass
+
+
+def test_a_driver_on_another_machine_is_not_signalled(folder: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    signalled: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: signalled.append(pid))
+    with folder.writer():
+        own = folder.driver_file.read_text()
+        folder.driver_file.write_text(json.dumps({**json.loads(own), "pid": 123, "host": "elsewhere"}))
+        with pytest.raises(CannotRun) as caught:
+            request_stop(folder)
+        folder.driver_file.write_text(own)
+    (problem,) = caught.value.problems
+    assert problem.rule == "a study is stopped on its driver's machine"
+    assert problem.value == "elsewhere"
+    assert "123" in problem.fix
+    assert signalled == []
+
+
+def test_a_drivers_scratch_folder_goes_with_it(folder: StudyFolder) -> None:
+    with folder.writer() as writer:
+        (writer.scratch / "socket").touch()
+        assert len(str(writer.scratch)) < 60  # Ray's sockets below it may have 107 bytes
+    assert not writer.scratch.exists()
+    with pytest.raises(ZeroDivisionError), folder.writer() as failing:
+        _ = 1 / 0
+    assert not failing.scratch.exists()
+
+
+def test_the_scratch_folder_of_a_killed_driver_goes_with_the_next_one(
+    folder: StudyFolder, driver: subprocess.Popen[str]
+) -> None:
+    known = folder.driver()
+    assert known
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    assert Path(known["scratch"]).is_dir()
+    with folder.writer() as writer:
+        assert not Path(known["scratch"]).exists()
+        assert writer.scratch.is_dir()
+
+
+def test_no_other_folder_is_taken_for_scratch(folder: StudyFolder, tmp_path: Path) -> None:
+    """A study's folder may come from anyone; what its driver.json names is not deleted unread."""
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    folder.root.mkdir()
+    left = {"pid": 1, "host": os.uname().nodename, "started": "2026-01-01", "scratch": str(precious)}
+    folder.driver_file.write_text(json.dumps(left))
+    with folder.writer():
+        assert precious.is_dir()

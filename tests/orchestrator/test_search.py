@@ -1,0 +1,101 @@
+"""Whole searches on Ray, small: all six heads, and every searcher and scheduler."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from orchestrator import Results, launch
+from orchestrator.errors import CannotRun
+from orchestrator.study import Study
+from search_spaces.heads import HEADS
+
+SIX = "{" + ", ".join(f"{head}: " for head in HEADS) + "}"
+
+
+def by_head(results: Results) -> Counter[str]:
+    return Counter(trial.head for trial in results.trials.values())
+
+
+def test_all_six_heads_are_searched_equally_recorded_and_handed_back(
+    load_small: Callable[..., Study], tmp_path: Path
+) -> None:
+    study = load_small(heads=SIX, training="{epochs: 3, batch_size: 64}", search="{trials_per_head: 2, seed: 3}")
+    results = launch(study, tmp_path / "results")
+    folder = results.folder
+
+    assert results.finished
+    assert by_head(results) == dict.fromkeys(HEADS, 2)
+    assert {trial.status for trial in results.trials.values()} <= {"completed", "stopped"}
+    assert set(results.best) == set(HEADS)
+    for trial in results.trials.values():
+        assert [row["epoch"] for row in trial.epochs] == list(range(1, trial.last_epoch + 1))
+        assert (trial.status == "completed") == (trial.last_epoch == 3)
+        best = [row["metrics"]["val/cluster_accuracy_best"] for row in trial.epochs]
+        assert best == np.maximum.accumulate([row["objective"] for row in trial.epochs]).tolist()
+        for row in trial.epochs:
+            points = folder.embedding(trial.name, row["epoch"])
+            assert points is not None
+            assert points.shape == (1000, 3)
+    assert all(trial.objective > 0.3 for trial in results.best.values() if trial.objective is not None)
+    assert {path.name for path in folder.plots.iterdir()} == {f"{head}.png" for head in [*HEADS, "heads"]}
+    assert {path.stem for path in folder.best.iterdir()} == set(HEADS)
+    assert json.loads(folder.provenance_file.read_text())["seeds"]["search"] == 3
+    assert not folder.driver_file.exists()
+
+    with pytest.raises(CannotRun, match="is there already"):
+        launch(study, tmp_path / "results")
+
+    again = launch(Study.load(folder.best / "hybrid.yaml"), tmp_path / "results")
+    found, repeated = results.best["hybrid"], again.best["hybrid"]
+    assert [row["objective"] for row in repeated.epochs] == [row["objective"] for row in found.epochs]
+    assert (repeated.params, repeated.seed) == (found.params, found.seed)
+
+
+def test_one_trial_at_a_time_gives_the_same_search_again(load_small: Callable[..., Study], tmp_path: Path) -> None:
+    study = load_small(search="{trials_per_head: 2, concurrent_trials: 1}", tracking="{mode: 'off'}")
+    first, second = (launch(study, tmp_path / name) for name in ("first", "second"))
+
+    assert list(first.trials) == list(second.trials)
+    for name, trial in first.trials.items():
+        assert trial.params == second.trials[name].params
+        assert [row["objective"] for row in trial.epochs] == [row["objective"] for row in second.trials[name].epochs]
+
+
+def test_a_grid_without_a_scheduler_trains_every_trial_to_its_end(
+    load_small: Callable[..., Study], tmp_path: Path
+) -> None:
+    blocks = "{softmax: {lr: {values: [0.005, 0.02]}, head_lr: 0.05}, cosface: {lr: 0.01, head_lr: 0.05, scale: 20}}"
+    search = "{trials_per_head: 2, searcher: grid, grid_points: 2, scheduler: none}"
+    results = launch(load_small(heads=blocks, search=search, tracking="{mode: 'off'}"), tmp_path / "results")
+
+    assert {trial.status for trial in results.trials.values()} == {"completed"}
+    assert {t.params["lr"] for t in results.trials.values() if t.head == "softmax"} == {0.005, 0.02}
+    assert len({t.params["margin_cos"] for t in results.trials.values() if t.head == "cosface"}) == 2
+    assert not results.folder.wandb.exists()
+
+
+def test_pbt_moves_margins_while_models_train(load_small: Callable[..., Study], tmp_path: Path) -> None:
+    study = load_small(
+        heads="{softmax: , arcface: }",
+        training="{epochs: 5, batch_size: 64}",
+        search="{trials_per_head: 4, searcher: random, scheduler: pbt}",
+        tracking="{mode: 'off'}",
+    )
+    results = launch(study, tmp_path / "results")
+    changes = [event for event in results.folder.events() if event["event"] == "params"]
+    space = study.spaces(10)["arcface"]
+
+    assert results.finished
+    assert by_head(results) == {"softmax": 4, "arcface": 4}
+    assert {trial.last_epoch for trial in results.trials.values()} == {5}
+    assert changes
+    assert {results.trials[event["trial"]].head for event in changes} == {"arcface"}
+    for event in changes:
+        assert space["margin_rad"].parameter.contains(event["params"]["margin_rad"])
+        assert space["scale"].parameter.contains(event["params"]["scale"])

@@ -1,0 +1,172 @@
+"""One trial, run in this process with Tune's two calls replaced: what it reports, and how it ends when things go wrong."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from ray import tune
+
+from lightning_modules.arcface import ArcFace
+from lightning_modules.data.splits import TrialData
+from orchestrator import plan
+from orchestrator.study import Study
+from orchestrator.trial import Task, reset_process, run_trial
+
+SAMPLE = np.arange(0, 1000, 10)
+PARAMS = {"lr": 0.01, "head_lr": 0.05, "weight_decay": 0.01, "margin_rad": 0.3, "scale": 15.0}
+
+
+@pytest.fixture(scope="module")
+def data(small_mnist: Path) -> TrialData:
+    section = {"source": "idx", "path": str(small_mnist), "validation_images": 1000}
+    return plan.load_data(Study.model_validate({"name": "x", "heads": {"arcface": {}}, "data": section}))
+
+
+@pytest.fixture
+def reports(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]]:
+    """What the trial reports; its checkpoints are copied below tmp_path."""
+    told: list[dict[str, Any]] = []
+
+    def report(metrics: dict[str, Any], checkpoint: Any = None) -> None:
+        if checkpoint is not None:
+            checkpoint.to_directory(str(tmp_path / f"after-{metrics['epoch']}"))
+        told.append(metrics)
+
+    monkeypatch.setattr(tune, "report", report)
+    monkeypatch.setattr(tune, "get_checkpoint", lambda: None)
+    return told
+
+
+def task(epochs: int = 2) -> Task:
+    return Task(epochs, 64, 3, "strided", {"width": 4}, SAMPLE, cpu=1, gpu=0, tpu=0)
+
+
+def config(checkpoint: str | None = None, **params: Any) -> dict[str, Any]:
+    return {"trial": {"head": "arcface", "seed": 5, "params": PARAMS | params, "checkpoint": checkpoint}}
+
+
+def test_a_trial_reports_every_epoch_with_measures_times_and_a_sample(
+    data: TrialData, reports: list[dict[str, Any]]
+) -> None:
+    run_trial(config(), data, task())
+
+    assert [row["epoch"] for row in reports] == [1, 2]
+    for row in reports:
+        assert row["objective"] == row["metrics"]["val/cluster_accuracy"] > 0.3
+        assert {"train/loss", "time/train_s", "time/validation_s", "val/target_angle_p95_rad"} <= set(row["metrics"])
+        shape, content = row["embedding"]
+        assert np.isfinite(np.frombuffer(content, np.float16).reshape(shape)).all()
+        assert shape == (100, 3)
+    assert reports[0]["metrics"]["time/setup_s"] > 0
+    assert reports[1]["metrics"]["time/setup_s"] == 0
+
+
+def test_a_trial_in_a_used_process_gives_the_same_numbers(data: TrialData, reports: list[dict[str, Any]]) -> None:
+    run_trial(config(), data, task())
+    torch.set_num_threads(2)
+    torch.manual_seed(99)
+    run_trial(config(margin_rad=0.1), data, task())
+    run_trial(config(), data, task())
+
+    first, other, again = (np.array([row["objective"] for row in reports[i : i + 2]]) for i in (0, 2, 4))
+    assert (first == again).all()
+    assert (first != other).any()
+
+
+def test_a_trial_goes_on_from_the_checkpoint_that_it_is_given(
+    data: TrialData, reports: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    run_trial(config(), data, task(epochs=3))
+    run_trial(config(checkpoint=str(tmp_path / "after-1")), data, task(epochs=3))
+
+    whole, rest = reports[:3], reports[3:]
+    assert [row["epoch"] for row in rest] == [2, 3]
+    assert [row["objective"] for row in rest] == [row["objective"] for row in whole[1:]]
+    best = "val/cluster_accuracy_best"
+    assert [row["metrics"][best] for row in rest] == [row["metrics"][best] for row in whole[1:]]
+
+
+def test_a_loss_that_is_not_finite_ends_the_trial_as_diverged(
+    data: TrialData, reports: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = ArcFace.loss
+    monkeypatch.setattr(ArcFace, "loss", lambda self, x, y: honest(self, x, y) * (torch.nan if self.global_step else 1))
+    run_trial(config(), data, task())
+
+    assert [set(row) for row in reports] == [{"ended"}]
+    assert reports[0]["ended"]["status"] == "diverged"
+    assert "nan at epoch 1, step 25" in reports[0]["ended"]["reason"]
+
+
+def test_embeddings_that_are_not_finite_end_the_trial_as_diverged(
+    data: TrialData, reports: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ArcFace, "forward", broken_in_validation(ArcFace.forward))
+    run_trial(config(), data, task())
+    assert reports == [{"ended": {"status": "diverged", "reason": "embeddings or loss were not finite after epoch 1"}}]
+
+
+def broken_in_validation(honest: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    def forward(self: Any, images: torch.Tensor) -> torch.Tensor:
+        embeddings = honest(self, images)
+        return embeddings if self.training else embeddings / 0
+
+    return forward
+
+
+def test_an_error_ends_the_trial_as_failed_with_its_reason_and_traceback(
+    data: TrialData, reports: list[dict[str, Any]]
+) -> None:
+    run_trial(config(scale=-1.0), data, task())
+
+    ended = reports[0]["ended"]
+    assert ended["status"] == "failed"
+    assert ended["reason"].startswith("ValueError: scale must be at least")
+    assert "angular.py" in ended["traceback"]
+
+
+def test_resetting_a_process_sets_every_seed_and_the_threads() -> None:
+    drawn = []
+    for _ in range(2):
+        reset_process(7, threads=1)
+        drawn.append((random.random(), np.random.rand(), torch.rand(1).item(), torch.get_num_threads()))
+    assert drawn[0] == drawn[1]
+
+
+@pytest.mark.parametrize(("gpu", "tpu", "expected"), [(0, 0, "cpu"), (0.5, 0, "cuda"), (0, 4, "tpu")])
+def test_the_accelerator_follows_from_the_resources_alone(gpu: float, tpu: float, expected: str) -> None:
+    assert Task(1, 64, 3, "strided", {}, SAMPLE, cpu=1, gpu=gpu, tpu=tpu).accelerator == expected
+
+
+def test_what_trials_receive_holds_no_test_image(data: TrialData, small_mnist: Path) -> None:
+    from lightning_modules.data import idx
+
+    train, test = idx.load(small_mnist, "train"), idx.load(small_mnist, "t10k")
+    given = {image.tobytes() for part in (data.train, data.validation) for image in part.images}
+    assert len(data.train) + len(data.validation) == len(train)
+    assert given == {image.tobytes() for image in train.images}
+    assert given.isdisjoint(image.tobytes() for image in test.images)
+
+
+def test_a_trial_process_never_opens_the_test_files(
+    data: TrialData, reports: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    opened: list[str] = []
+    sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+    run_trial(config(), data, task(epochs=1))
+    assert opened
+    assert not [path for path in opened if "t10k" in path]
+
+
+def test_the_trial_module_imports_no_wandb() -> None:
+    code = "import sys, orchestrator.trial, lightning_modules.arcface; print('wandb' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
