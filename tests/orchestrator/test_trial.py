@@ -1,4 +1,4 @@
-"""One trial, run in this process with Tune's two calls replaced: what it reports, and how it ends when things go wrong."""
+"""One trial, run in this process with Tune's two calls replaced: what it reports, and how it may end."""
 
 from __future__ import annotations
 

@@ -1,0 +1,68 @@
+"""The command line as people script it: a verb or an option that changes must change here too."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from typer.testing import CliRunner
+
+from orchestrator.cli import app
+
+# verb → its arguments and options, each with its default where it has one ("" where not)
+SURFACE: dict[str, dict[str, str]] = {
+    "plan": {
+        "STUDY": "",
+        "--set PATH=VALUE": "",
+        "--results <path>": "results",
+        "--next-name": "",
+        "--json": "",
+        "--help": "",
+    },
+    "launch": {
+        "STUDY": "",
+        "--set PATH=VALUE": "",
+        "--results <path>": "results",
+        "--next-name": "",
+        "--online": "",
+        "--no-tracking": "",
+        "--json": "",
+        "--help": "",
+    },
+    "resume": {"FOLDER": "", "--json": "", "--help": ""},
+    "status": {"FOLDER": "", "--json": "", "--help": ""},
+    "stop": {"FOLDER": "", "--help": ""},
+    "best": {"FOLDER": "", "--json": "", "--help": ""},
+}
+LINE = re.compile(r"^  (?P<name>--[a-z-]+(?: \S+)?|[A-Z]+)(?: <\w+>)?  +(?P<text>\S.*)$")
+DEFAULT = re.compile(r"\[default: (.*)\]")
+
+
+def listed(*words: str, below: str) -> dict[str, str]:
+    """What the help text lists below a heading: the name of each line and its text."""
+    shown = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "300"})
+    assert shown.exit_code == 0
+    section = re.sub(r"\n {3,}", " ", shown.stdout.partition(f"{below}:\n")[2].partition("\n\n")[0])  # wrapped lines
+    matches = [LINE.match(line) for line in section.splitlines()]
+    assert all(matches), section
+    return {match["name"]: match["text"] for match in matches if match}
+
+
+def test_there_are_these_verbs() -> None:
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "300"}).stdout.partition("Commands:\n")[2]
+    assert [line.split()[0] for line in shown.splitlines() if line] == list(SURFACE)
+    assert list(listed(below="Options")) == ["--version", "--help"]
+
+
+@pytest.mark.parametrize("verb", SURFACE)
+def test_a_verb_takes_these_arguments_and_options_and_no_others(verb: str) -> None:
+    found = listed(verb, below="Arguments") | listed(verb, below="Options")
+    defaults = {name: DEFAULT.search(text) for name, text in found.items()}
+    assert {name: match[1] if match else "" for name, match in defaults.items()} == SURFACE[verb]
+
+
+@pytest.mark.parametrize("verb", SURFACE)
+def test_a_required_argument_is_refused_where_it_is_missing(verb: str) -> None:
+    done = CliRunner().invoke(app, [verb])
+    assert done.exit_code == 2
+    assert next(iter(SURFACE[verb])) in done.stderr

@@ -1,0 +1,105 @@
+"""Who may import whom: one way between the packages, each framework in the few files that need it."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("orchestrator", "lightning_modules", "search_spaces")
+SOURCES = [path.relative_to(ROOT) for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+TESTS = [path.relative_to(ROOT) for path in sorted((ROOT / "tests").rglob("*.py"))]
+HOMES = {  # framework → the only files that may import it
+    "ray": {f"orchestrator/{name}.py" for name in ("search", "budget", "recorder", "cluster", "trial")},
+    "wandb": {"orchestrator/tracking.py"},
+    "matplotlib": {"orchestrator/plots.py"},
+    "mpl_toolkits": {"orchestrator/plots.py"},
+    "optuna": {"orchestrator/contest.py"},
+    "ruamel": {"orchestrator/study_file.py"},
+    "typer": {"orchestrator/cli.py"},
+}
+LIGHT = (
+    "selection",
+    "plan",
+    "contest",
+    "study",
+    "study_file",
+    "records",
+    "results",
+    "errors",
+    "cli",
+    "search",
+    "trial",
+)
+HEAVY = {"torch", "ray", "wandb", "matplotlib", "mpl_toolkits", "pytorch_lightning", "scipy"}
+
+
+def imported(path: Path, inside_functions: bool = True) -> Iterator[str]:
+    """The modules that a file imports, those under TYPE_CHECKING left out; with or without those in functions."""
+    todo: list[ast.AST] = [ast.parse((ROOT / path).read_text(encoding="utf-8"))]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: imports are absolute"
+            yield str(node.module)
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        elif inside_functions or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            todo.extend(ast.iter_child_nodes(node))
+
+
+def packages(path: Path, inside_functions: bool = True) -> set[str]:
+    return {module.partition(".")[0] for module in imported(path, inside_functions)}
+
+
+def test_the_walk_sees_imports_at_the_top_and_in_functions() -> None:
+    assert "ray" in packages(Path("orchestrator/budget.py"), inside_functions=False)
+    assert "ray" in packages(Path("orchestrator/trial.py"))
+    assert "ray" not in packages(Path("orchestrator/trial.py"), inside_functions=False)
+    assert len(SOURCES) > 30
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=str)
+def test_imports_point_one_way(path: Path) -> None:
+    allowed = {"orchestrator": set(PACKAGES)}.get(path.parts[0], {path.parts[0]})
+    assert packages(path) & set(PACKAGES) <= allowed
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=str)
+def test_each_framework_stays_in_its_files(path: Path) -> None:
+    strangers = [name for name, homes in HOMES.items() if name in packages(path) and path.as_posix() not in homes]
+    assert strangers == []
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.parts[0] == "search_spaces"], ids=str)
+def test_search_spaces_knows_only_the_standard_library_numpy_and_pydantic(path: Path) -> None:
+    assert packages(path) - set(sys.stdlib_module_names) <= {"search_spaces", "numpy", "pydantic", "pydantic_core"}
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_planning_and_choosing_load_no_framework(name: str) -> None:
+    assert not packages(Path(f"orchestrator/{name}.py"), inside_functions=False) & HEAVY
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *TESTS], ids=str)
+def test_no_file_is_longer_than_350_lines(path: Path) -> None:
+    assert len((ROOT / path).read_text(encoding="utf-8").splitlines()) <= 350
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.name != "__main__.py"], ids=str)
+def test_every_file_says_what_it_is(path: Path) -> None:
+    assert ast.get_docstring(ast.parse((ROOT / path).read_text(encoding="utf-8")))
+
+
+def test_a_trial_knows_no_test_images_and_no_wandb() -> None:
+    for name in ("trial", "recorder", "contest"):
+        text = (ROOT / "orchestrator" / f"{name}.py").read_text(encoding="utf-8")
+        assert "t10k" not in text
+        assert "import wandb" not in text
