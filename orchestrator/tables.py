@@ -104,14 +104,19 @@ def leaderboard_of(results: Results) -> Table:
     return leaderboard(results.leaderboard, study.spaces(classes), title)
 
 
+def caution(trials: int) -> str:
+    """What a leaderboard's numbers are, and are not."""
+    if trials == 1:
+        return "Each number is one run (n = 1); another seed will score differently."
+    what = f"Each number is the best of {trials} runs, on the images that chose it;"
+    return f"{what}\na fresh seed will likely score a little less."
+
+
 def ending(results: Results) -> list[Table | str]:
     """What a search says last: the leaderboard and where everything is."""
     folder = results.folder
     lines: list[Table | str] = [leaderboard_of(results)]
-    lines.append(
-        f"Each number is one run, the best of {results.study.search.trials_per_head}, on the images that chose it:"
-        " a fresh seed will likely score a little less."
-    )
+    lines.append(caution(results.study.search.trials_per_head))
     lost = [trial for trial in results.trials.values() if trial.status in ("failed", "diverged")]
     lines += [f"{trial.name} {trial.status}: {trial.reason}" for trial in lost]
     if not results.finished:

@@ -51,6 +51,8 @@ def driver(folder: StudyFolder) -> Iterator[subprocess.Popen[str]]:
         yield process
         if process.poll() is None:
             process.communicate("end\n")
+    with folder.writer():
+        pass  # takes the scratch folder of a killed driver away
 
 
 def test_a_second_writer_in_the_same_process_is_refused(folder: StudyFolder) -> None:

@@ -27,6 +27,7 @@ READ: list[tuple[Any, Parameter]] = [
     ({"distribution": "int_uniform", "min": 1, "max": 5}, Range(1, 5, integer=True)),
     ({"distribution": "log_uniform_values", "min": 1e-4, "max": 1e-1}, Range(1e-4, 1e-1, log=True)),
     ({"distribution": "q_uniform", "min": 0.0, "max": 1.0, "q": 0.25}, Range(0.0, 1.0, step=0.25)),
+    ({"distribution": "q_uniform", "min": 0.1, "max": 0.3, "q": 0.2}, Range(0.1, 0.3, step=0.2)),  # 0.3 − 0.1 < 0.2
 ]
 
 # what is written, the rule it breaks, a piece of the fix

@@ -1,0 +1,93 @@
+"""What the README shows works: its study loads, its commands parse, its Python runs, its error is what is printed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+import orchestrator
+from orchestrator import Results, Study, StudyError
+from orchestrator.cli import app
+from orchestrator.records import StudyFolder, Trial, write_atomic
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands(program: str) -> list[list[str]]:
+    lines = [line.removeprefix("$ ") for block in blocks("console") for line in block.splitlines()]
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith(f"{program} ")]
+
+
+@pytest.fixture
+def digits(tmp_path: Path) -> Path:
+    (yaml,) = blocks("yaml")
+    path = tmp_path / "digits.yaml"
+    path.write_text(yaml)
+    return path
+
+
+def test_its_study_loads_and_means_what_its_comments_say(digits: Path) -> None:
+    study = Study.load(digits)
+    spaces = study.spaces(10)
+    assert set(spaces) == {"softmax", "arcface", "cosface"}
+    assert str(spaces["arcface"]["margin_rad"].parameter) == "0.1 … 0.4"
+    assert "10 classes in 2-D" in spaces["cosface"]["margin_cos"].reason
+    assert spaces["cosface"]["scale"].parameter.values == (20,)
+
+
+@pytest.mark.parametrize("words", commands("orchestrator"), ids=" ".join)
+def test_its_commands_exist(words: list[str]) -> None:
+    verbs = get_command(app).commands  # type: ignore[attr-defined]
+    verbs[words[0]].make_context(words[0], words[1:])
+
+
+def test_its_make_targets_exist() -> None:
+    targets = (ROOT / "Makefile").read_text()
+    for words in commands("make"):
+        assert f"\n{words[0]}:" in targets
+
+
+def test_its_error_is_the_one_that_is_printed(digits: Path) -> None:
+    (shown,) = blocks("text")
+    digits.write_text(digits.read_text().replace("{min: 0.1, max: 0.4}", "28.6"))
+    with pytest.raises(StudyError) as refused:
+        Study.load(digits)
+    assert str(refused.value).replace(str(digits.parent) + "/", "") == shown.strip()
+
+
+def test_its_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a search that has ended already in place of one that takes minutes."""
+    (code,) = blocks("python")
+
+    def launch(study: Study) -> Results:
+        folder = StudyFolder(Path("results") / study.name)
+        write_atomic(folder.study_file, study.to_yaml())
+        trial = Trial("arcface-000", "arcface", 0, 0, {"margin_rad": 0.3})
+        with folder.writer() as writer:
+            writer.append({"event": "start", "trial": trial.name, "head": "arcface", **{
+                key: getattr(trial, key) for key in ("index", "seed", "params")
+            }})  # fmt: skip
+            writer.append({"event": "epoch", "trial": trial.name, "epoch": 1, "objective": 0.9, "metrics": {}})
+            writer.append({"event": "end", "trial": trial.name, "status": "completed", "reason": ""})
+        return Results(folder.root)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(orchestrator, "launch", launch, raising=False)
+    exec(code, {})
+
+
+def test_every_key_of_a_study_is_in_its_table() -> None:
+    table = README[README.index("### What a study may say") :]
+    for name, field in Study.model_fields.items():
+        section = field.annotation
+        for key in getattr(section, "model_fields", {name: None}):
+            assert key == "description" or re.search(rf"`([a-z]*\.)?{key}`", table), key
