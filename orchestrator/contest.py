@@ -45,6 +45,11 @@ class HeadSearcher(Protocol):
         """Trial `name` reached nothing."""
 
 
+def _bounded_seed(study_seed: int, number: int) -> int:
+    """A seed that numpy and a study's YAML can hold: those of neighbouring studies do not overlap."""
+    return (study_seed * SEED_STRIDE + number) % 2**31
+
+
 def active(space: Space, choose: Any) -> Params:
     """Values for all parameters that are read, in order; choose(name, parameter) gives one."""
     params: Params = {}
@@ -139,7 +144,7 @@ class Contest:
         self.study = study
         self._searchers: dict[str, HeadSearcher] = {}
         for number, (head, space) in enumerate(spaces.items()):
-            search, seed = study.search, study.search.seed * SEED_STRIDE + number
+            search, seed = study.search, _bounded_seed(study.search.seed, number)
             if search.searcher == "grid":
                 self._searchers[head] = GridSearcher(space, search.grid_points, seed)
             else:
@@ -187,7 +192,7 @@ class Contest:
     def _seed(self, index: int) -> int:
         """The same for the same number of every head, so that heads are compared on the same draws."""
         fixed = self.study.training.seed
-        return fixed if isinstance(fixed, int) else self.study.search.seed * SEED_STRIDE + index
+        return fixed if isinstance(fixed, int) else _bounded_seed(self.study.search.seed, index)
 
     def epoch(self, name: str, epoch: int, objective: float) -> None:
         """A trial reported after an epoch."""

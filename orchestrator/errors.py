@@ -48,6 +48,12 @@ class CannotRun(Refused):
     """A sound study that cannot run here and now: a taken name, a missing resource, unreadable data."""
 
 
+def shown(value: object) -> str:
+    """A value as a message shows it: short."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"
+
+
 def did_you_mean(word: object, known: Iterable[str]) -> str:
     """A fix for an unknown word: the known one that looks most like it, or all of them."""
     known = sorted(known)

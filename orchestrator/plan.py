@@ -17,8 +17,9 @@ from typing import Any
 from lightning_modules.data import sources, splits
 from lightning_modules.data.images import DataError
 from lightning_modules.data.splits import TrialData
+from orchestrator import study_rules
 from orchestrator.contest import grid
-from orchestrator.errors import CannotRun, Problem
+from orchestrator.errors import CannotRun, Problem, StudyError
 from orchestrator.records import StudyFolder
 from orchestrator.study import AUTO, Searched, Study
 
@@ -100,24 +101,31 @@ class Plan:
 
 
 def make(study: Study, results: str | Path = "results", *, resuming: bool = False) -> Plan:
-    """The plan of a study whose folder is made in `results`; raises CannotRun with all that stands in its way."""
+    """The plan of a study whose folder is made in `results`.
+
+    Raises StudyError for one that makes no sense, and CannotRun with all that stands in its way.
+    """
+    if problems := study_rules.problems(study):
+        raise StudyError(problems)
     folder, machine = StudyFolder(Path(results) / study.name), Machine.here()
     try:
         data = load_data(study)
+        if data.num_classes < 2:
+            raise DataError("there is one class only, and nothing to tell apart")
     except DataError as error:
         raise CannotRun(
             [*_name(folder, resuming), Problem("data", "the images must be readable", str(error))]
         ) from error
     spaces, disk = study.spaces(data.num_classes), _disk_bytes(study)
-    problems = [
+    refusals = [
         *_name(folder, resuming),
         *_resources(study, machine),
         *_disk(folder.root, disk),
         *_batches(study, data),
         *_grids(study, spaces),
     ]
-    if problems:
-        raise CannotRun(problems)
+    if refusals:
+        raise CannotRun(refusals)
     slots = _slots(study, machine)
     return Plan(study, data, spaces, machine, slots, folder, disk, tuple(_warnings(study, data, machine, slots)))
 
@@ -132,13 +140,13 @@ def load_data(study: Study) -> TrialData:
 
 def free_name(study: Study, results: str | Path) -> Study:
     """The study, renamed to name-2, name-3, … if its folder is taken."""
-    numbered = (study.name if number == 1 else f"{study.name}-{number}" for number in range(1, 10_000))
+    numbered = (study.name if number == 1 else f"{study.name[:58]}-{number}" for number in range(1, 10_000))
     free = next(name for name in numbered if not (Path(results) / name).exists())
     return study.model_copy(update={"name": free})
 
 
 def _name(folder: StudyFolder, resuming: bool) -> Iterable[Problem]:
-    if not resuming and folder.root.exists() and any(folder.root.iterdir()):
+    if not resuming and folder.root.exists() and (not folder.root.is_dir() or any(folder.root.iterdir())):
         fix = f"orchestrator resume {folder.root}, or launch with --set name=…, or with --next-name"
         yield Problem("name", "each study has a folder of its own", f"{folder.root} is there already", fix)
 

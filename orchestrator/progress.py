@@ -112,7 +112,7 @@ class LiveTable(Silent):
         return tables.progress(self.heads, trials, f"{self.name}: {self.slots} trials at a time", self.left())
 
     def say(self, message: str) -> None:
-        self._live.console.print(message)
+        self._live.console.print(message, markup=False, highlight=False)
 
     def close(self) -> None:
         self._live.stop()

@@ -18,6 +18,7 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -132,14 +133,17 @@ class StudyFolder:
 
     def driver(self) -> dict[str, Any] | None:
         """Process id, host and start of the driver at work on this study, or None if there is none."""
-        if not self.lock_file.exists() or not self.driver_file.exists():
+        try:
+            with open(self.lock_file) as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
             return None
-        with open(self.lock_file) as file:
+        except BlockingIOError:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
                 driver: dict[str, Any] = json.loads(self.driver_file.read_text())
                 return driver
+            except FileNotFoundError:  # it is just beginning, or just ending
+                return None
         return None
 
     @contextmanager
@@ -147,12 +151,10 @@ class StudyFolder:
         """The one that may write; the lock goes with the process, however it ends. Raises CannotRun if taken."""
         self.root.mkdir(parents=True, exist_ok=True)
         with open(self.lock_file, "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _lock(lock):
                 fix = f"watch it: orchestrator status {self.root}, or end it: orchestrator stop {self.root}"
                 problem = Problem(str(self.root), "one driver at a time works on a study", "another is at work", fix)
-                raise CannotRun([problem]) from None
+                raise CannotRun([problem])
             self._clear_scratch()  # of a driver that was killed
             scratch = tempfile.mkdtemp(prefix="heads-")  # short: Ray puts sockets below it, whose paths have 107 bytes
             driver = {"pid": os.getpid(), "host": os.uname().nodename, "started": now(), "scratch": scratch}
@@ -169,7 +171,9 @@ class StudyFolder:
         """Removes the temporary folder of the driver that driver.json names, if it was on this machine."""
         if self.driver_file.exists():
             driver = json.loads(self.driver_file.read_text())
-            if driver["host"] == os.uname().nodename:
+            scratch = Path(driver["scratch"])
+            ours = scratch.parent == Path(tempfile.gettempdir()) and scratch.name.startswith("heads-")
+            if ours and driver["host"] == os.uname().nodename:
                 shutil.rmtree(driver["scratch"], ignore_errors=True)
 
     def save_embedding(self, trial: str, epoch: int, points: NDArray[np.float16]) -> None:
@@ -199,6 +203,17 @@ class Writer:
         self._file.write(json.dumps({**event, "time": now()}, allow_nan=False).encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
+
+
+def _lock(file: IO[str]) -> bool:
+    """Takes the writer's lock; someone who only looks whether it is taken holds it for an instant, so tries again."""
+    for _ in range(10):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(0.05)
+    return False
 
 
 def request_stop(folder: StudyFolder) -> str:

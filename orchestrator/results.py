@@ -53,7 +53,7 @@ class Results:
         block = {name: value for name, value in best.params.items() if name not in training}
         search = {"trials_per_head": 1, "searcher": "random", "scheduler": "none", "process_failures": 2}
         content = self.study.model_dump() | {
-            "name": f"{self.study.name}-best-{head}"[:64],
+            "name": f"{self.study.name[: 64 - len(f'-best-{head}')]}-best-{head}",
             "description": f"The best {head} of {self.study.name}.",
             "heads": {head: block},
             "training": training,

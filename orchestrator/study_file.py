@@ -14,12 +14,15 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.scalarbool import ScalarBoolean
 
-from orchestrator.errors import Problem, StudyError, did_you_mean
-from orchestrator.study import AUTO, MOST_SEARCHED, Section, Study
-from search_spaces import STUDIES, parameters
-from search_spaces.heads import HEADS, TRAINING, Setting, settings_of
+from orchestrator import study_rules
+from orchestrator.errors import Problem, StudyError, did_you_mean, shown
+from orchestrator.study import AUTO, Section, Study
+from search_spaces import STUDIES
+from search_spaces.heads import HEADS
 
 Keys = tuple[str | int, ...]
 
@@ -30,6 +33,15 @@ FIXES = {
     "bool_type": "write true or false",
     "dict_type": "write keys below it, one a line",
     "model_type": "write keys below it, one a line",
+    "invalid_key": "write it as a text",
+}
+RULES = {
+    "dict_type": "must be a mapping of keys",
+    "model_type": "must be a mapping of keys",
+    "too_short": "must name at least one",
+    "missing": "is required",
+    "invalid_key": "a key must be a text",
+    "string_pattern_mismatch": "a name has small letters, digits, '.', '_' and '-', at most 64",
 }
 
 
@@ -49,8 +61,10 @@ def load(source: str | Path, overrides: Iterable[str] = ()) -> Study:
         study = Study.model_validate(plain)
     except ValidationError as error:
         problems = [_translate(details) for details in error.errors()]
+        heads = plain.get("heads")
+        problems += study_rules.unknown_heads(heads) if isinstance(heads, dict) else []
     else:
-        problems = _meaning(study)
+        problems = study_rules.problems(study)
     if problems:
         raise StudyError([_located(problem, written, changed) for problem in problems], str(path))
     if study.data.path is not None:
@@ -92,9 +106,8 @@ def _parse(path: Path) -> Any:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         said = " ".join(part for part in (error.context, error.problem) if part)
-        problem = Problem(
-            "YAML", "the file must be valid YAML", said, "mend this line", mark.line + 1 if mark else None
-        )
+        fix = "remove one of the two" if isinstance(error, DuplicateKeyError) else "mend this line"
+        problem = Problem("YAML", "the file must be valid YAML", said, fix, mark.line + 1 if mark else None)
         raise StudyError([problem], str(path)) from error
     except (YAMLError, UnicodeDecodeError, OSError) as error:
         raise StudyError([Problem("YAML", "the file must be readable YAML in UTF-8", str(error))], str(path)) from error
@@ -105,6 +118,8 @@ def _parse(path: Path) -> Any:
 
 
 def _plain(node: Any) -> Any:
+    if isinstance(node, ScalarBoolean):  # a truth value with an anchor, an int to Python
+        return bool(node)
     if isinstance(node, Mapping):
         return {key: _plain(value) for key, value in node.items()}
     if isinstance(node, list):
@@ -143,7 +158,7 @@ def _translate(details: ErrorDetails) -> Problem:
     """What pydantic found, in the words of a study."""
     keys, kind, context = details["loc"], details["type"], details.get("ctx") or {}
     place = ".".join(map(str, keys))
-    rule = details["msg"].replace("Input should be", "must be").replace("Field required", "is required")
+    rule = RULES.get(kind, details["msg"].replace("Input should be", "must be"))
     fix = FIXES.get(kind, "")
     if kind == "extra_forbidden":
         rule, fix = (
@@ -152,10 +167,12 @@ def _translate(details: ErrorDetails) -> Problem:
         )
     elif kind == "missing":
         fix = f"add {keys[-1]}:" + (" with the heads to search, such as arcface:" if keys[-1] == "heads" else "")
-        return Problem(place, "is required", "missing", fix)
+        return Problem(place, rule, "missing", fix)
     elif kind == "literal_error":
         known = [word.strip(" '") for word in context["expected"].replace(" or ", ",").split(",")]
         fix = did_you_mean(details["input"], known)
+    elif place == "heads" and isinstance(details["input"], list):
+        fix = "write heads: {" + ", ".join(f"{head}: " for head in details["input"]) + "}"
     elif kind == "space":
         fix = context["fix"]
     elif kind == "string_pattern_mismatch":
@@ -167,7 +184,7 @@ def _translate(details: ErrorDetails) -> Problem:
         fix = "write a number in that range"
     elif kind == "too_short":
         fix = f"name at least one of {', '.join(HEADS)}"
-    return Problem(place, rule, _shown(details["input"]), fix)
+    return Problem(place, rule, shown(details["input"]), fix)
 
 
 def _known(keys: Keys) -> Iterable[str]:
@@ -178,89 +195,6 @@ def _known(keys: Keys) -> Iterable[str]:
     return model.model_fields if isinstance(model, type) and issubclass(model, BaseModel) else Section.model_fields
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "…"
-
-
-def _meaning(study: Study) -> list[Problem]:
-    """Problems that lie between the keys: heads, settings, units, and what excludes what."""
-    problems = []
-    for head, block in study.heads.items():
-        if head not in HEADS:
-            problems.append(Problem(f"heads.{head}", "there is no such head", head, did_you_mean(head, HEADS)))
-            continue
-        settings = settings_of(head)
-        for name, written in block.items():
-            place = f"heads.{head}.{name}"
-            if name not in settings:
-                problems.append(Problem(place, f"{head} has no such setting", name, did_you_mean(name, settings)))
-            else:
-                problems += _values(place, settings[name], written)
-    for name, setting in TRAINING.items():
-        problems += _values(f"training.{name}", setting, getattr(study.training, name))
-    return problems or [*_combinations(study), *_dimensions(study)]
-
-
-def _values(place: str, setting: Setting, written: Any) -> list[Problem]:
-    """Whether all values that a space can give make sense for the setting."""
-    if written == AUTO:
-        return []
-    parameter = parameters.parse(written)
-    values = (parameter.low, parameter.high) if isinstance(parameter, parameters.Range) else parameter.values
-    refused = ((value, setting.refusal(value)) for value in values)
-    return [Problem(place, said[0], _shown(value), said[1]) for value, said in refused if said][:1]
-
-
-def _dimensions(study: Study) -> list[Problem]:
-    """A search over too many parameters at once cannot be an equal contest."""
-    problems = []
-    for head, space in study.spaces(num_classes=10).items():
-        searched = [name for name, item in space.items() if len(item.parameter.values) != 1]
-        if len(searched) > MOST_SEARCHED:
-            rule = f"a head searches at most {MOST_SEARCHED} parameters"
-            fix = f"give one of them a constant, such as {searched[-1]}: {space[searched[-1]].start}"
-            problems.append(Problem(f"heads.{head}", rule, ", ".join(searched), fix))
-    return problems
-
-
-def _combinations(study: Study) -> Iterable[Problem]:
-    data, body, training, search = study.data, study.body, study.training, study.search
-    if data.source == "idx" and data.path is None:
-        yield Problem(
-            "data.path",
-            "an idx source needs the folder with its four files",
-            "missing",
-            "add path: below data:",
-        )
-    if data.source == "mnist" and data.path is not None:
-        yield Problem("data.path", "mnist comes with the package", data.path, "remove path, or write source: idx")
-    if body.name == "strided" and body.depth is not None:
-        yield Problem(
-            "body.depth",
-            "depth belongs to the reference body",
-            str(body.depth),
-            "remove it, or name: reference",
-        )
-    if body.name == "reference" and body.width is not None:
-        yield Problem("body.width", "width belongs to the strided body", str(body.width), "remove it, or name: strided")
-    if search.grace_epochs > training.epochs:
-        rule = f"grace_epochs is at most the number of epochs, {training.epochs}"
-        yield Problem("search.grace_epochs", rule, str(search.grace_epochs), f"write {max(1, training.epochs // 3)}")
-    if search.scheduler == "pbt" and search.searcher != "random":
-        fix = "write searcher: random, or scheduler: asha"
-        yield Problem("search.searcher", "pbt mutates a random population and takes no searcher", search.searcher, fix)
-    if search.concurrent_trials == 0:
-        yield Problem("search.concurrent_trials", "at least one trial runs at a time", "0", "write 1, or auto")
-    if search.scheduler == "pbt" and search.trials_per_head < 2:
-        yield Problem(
-            "search.trials_per_head",
-            "pbt needs a population of at least 2",
-            str(search.trials_per_head),
-            "write 4",
-        )
-
-
 def _located(problem: Problem, written: CommentedMap, changed: dict[Keys, str]) -> Problem:
     """The problem with its line, or with the --set that caused it."""
     keys = tuple(problem.place.split("."))
@@ -269,8 +203,10 @@ def _located(problem: Problem, written: CommentedMap, changed: dict[Keys, str]) 
             return Problem(f"{problem.place} (--set {override})", problem.rule, problem.value, problem.fix)
     line: int | None = None
     node: Any = written
-    for key in keys:
-        if not isinstance(node, CommentedMap) or key not in node:
+    while keys and isinstance(node, CommentedMap):
+        names = {tuple(str(key).split(".")): key for key in node}  # a key may hold dots, or be a number
+        found = next((names[keys[:size]] for size in range(len(keys), 0, -1) if keys[:size] in names), None)
+        if found is None:
             break
-        line, node = node.lc.key(key)[0] + 1, node[key]
+        line, node, keys = node.lc.key(found)[0] + 1, node[found], keys[str(found).count(".") + 1 :]
     return Problem(problem.place, problem.rule, problem.value, problem.fix, line)

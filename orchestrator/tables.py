@@ -50,7 +50,9 @@ def plan(planned: Plan) -> list[Table | str]:
     constants: dict[str, object] = {}
     for (name, item), heads in shared.items():
         if len(item.parameter.values) == 1:
-            constants[name if len(heads) > 1 else f"{heads[0]}'s {name}"] = item.parameter.values[0]
+            constants[name if len(heads) == len(planned.spaces) else f"{name} ({', '.join(heads)})"] = (
+                item.parameter.values[0]
+            )
             continue
         when = f" (if {item.when[0]} is {item.when[1]})" if item.when else ""
         whose = "all" if len(heads) == len(planned.spaces) else ", ".join(heads)
@@ -121,6 +123,8 @@ def ending(results: Results) -> list[Table | str]:
     lines += [f"{trial.name} {trial.status}: {trial.reason}" for trial in lost]
     if not results.finished:
         return [*lines, f"Interrupted. Go on with: orchestrator resume {folder.root}"]
+    if not results.best:
+        return lines
     lines.append(f"pictures  {folder.plots}/heads.png, and one of each head beside it")
     lines.append(f"again     orchestrator launch {folder.best}/{results.leaderboard[0].head}.yaml")
     if results.study.tracking.mode == "offline":

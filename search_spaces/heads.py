@@ -38,8 +38,10 @@ class Setting:
     def refusal(self, value: Value) -> tuple[str, str] | None:
         """(rule, fix) if `value` is not valid, else None."""
         if isinstance(self.valid, Choice):
-            allowed = " or ".join(map(str, self.valid.values))
-            return None if self.valid.contains(value) else (f"must be {allowed}", f"write {self.valid.values[0]}")
+            if self.valid.contains(value) and isinstance(value, type(self.valid.values[0])):
+                return None
+            words = [str(each).lower() if isinstance(each, bool) else str(each) for each in self.valid.values]
+            return f"must be {' or '.join(words)}", f"write {words[0]}"
         if isinstance(value, bool) or not isinstance(value, int | float):
             return (
                 f"must be a number ({self.unit})",
@@ -89,7 +91,7 @@ def _margin(
 
 def _crossover(classes: int, dimensions: int) -> Auto:
     apart = bounds.separation(classes, dimensions)
-    space = Range(0.02, apart.angle_rad / 2, log=True)
+    space = Range(min(0.02, apart.angle_rad / 8), apart.angle_rad / 2, log=True)
     reason = f"from nearly ArcFace to half of the {_degrees(apart.angle_rad)} between centres, nearly SphereFace"
     return Auto(space, apart.angle_rad / 4, reason)
 

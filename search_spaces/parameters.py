@@ -71,12 +71,18 @@ class Range:
         return [float(value) for value in raw]
 
     def contains(self, value: Value) -> bool:
-        return isinstance(value, int | float) and self.low <= value <= self.high
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
+            return False
+        if self.integer:
+            return value == round(value)
+        return self.step is None or _on_raster(value - self.low, self.step)
 
     def clipped(self, value: float) -> float:
         """The member of the range that is nearest to `value`."""
         inside = min(max(value, self.low), self.high)
-        return round(inside) if self.integer else inside
+        if self.integer:
+            return round(inside)
+        return min(self.low + self.step * round((inside - self.low) / self.step), self.high) if self.step else inside
 
     def to_wandb(self) -> dict[str, Any]:
         if self.integer:
@@ -91,7 +97,11 @@ class Range:
 
     def __str__(self) -> str:
         ends = f"{self.low:.4g} … {self.high:.4g}"
-        return ends + (" log" if self.log else "") + (f" step {self.step:g}" if self.step else "")
+        return (
+            ends
+            + (" log" if self.log else " whole" if self.integer else "")
+            + (f" step {self.step:g}" if self.step else "")
+        )
 
 
 @dataclass(frozen=True)
@@ -181,9 +191,18 @@ def _parse_range(written: dict[str, Any]) -> Range:
         raise SpaceError(
             "q belongs to q_uniform, and q_uniform needs it", "write {distribution: q_uniform, …, q: 0.05}"
         )
-    if step is not None and (isinstance(step, bool) or not isinstance(step, int | float) or not 0 < step <= high - low):
-        raise SpaceError("q must be above 0 and at most max − min", f"min is {low:g}, max is {high:g}")
+    if step is not None:
+        if isinstance(step, bool) or not isinstance(step, int | float) or not 0 < step <= (high - low) * (1 + 1e-9):
+            raise SpaceError("q must be above 0 and at most max − min", f"min is {low:g}, max is {high:g}")
+        if not _on_raster(high - low, step):
+            last = low + step * math.floor((high - low) / step)
+            raise SpaceError("max must lie a whole number of q above min", f"write max: {last:g}")
     return Range(low, high, log=kind == "log_uniform_values", integer=kind == "int_uniform", step=step)
+
+
+def _on_raster(distance: float, step: float) -> bool:
+    """Whether a distance is a whole number of steps, but for rounding."""
+    return abs(distance / step - round(distance / step)) < 1e-6
 
 
 def _finite(value: Value) -> Value:

@@ -130,7 +130,7 @@ def test_a_search_that_is_over_has_no_time_left(clock: Clock) -> None:
     shown.begin("small", {"arcface": 1}, trials, epochs=1, slots=1)
     clock.now += 5
     trials["arcface-000"] = trial("arcface-000", 1, "completed")
-    assert shown.left() == "5 s so far, about 0 s left"
+    assert shown.left() == "5 s in all"
 
 
 def test_the_live_table_shows_the_search(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,7 +26,7 @@ def file(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", study_file.shipped())
 def test_every_shipped_study_loads_under_its_own_name_and_says_what_it_is(name: str) -> None:
     study = Study.load(name)
-    assert study.name == name
+    assert study.name == name.replace("_", "-")
     assert study.description
     assert (STUDIES / f"{name}.yaml").read_text(encoding="utf-8").startswith("# ")
     assert study == Study.load(STUDIES / f"{name}.yaml") == Study.load(str(STUDIES / f"{name}.yaml"))
@@ -98,7 +98,7 @@ def test_an_empty_head_and_auto_mean_the_same(tmp_path: Path) -> None:
         ("description=a = b", ("description",), "a = b"),
         ("resources.cpu=0.5", ("resources", "cpu"), 0.5),
         ("heads.arcface.scale=16", ("heads", "arcface", "scale"), 16),
-        ("heads.arcface.scale={min: 8, max: 64}", ("heads", "arcface", "scale"), {"min": 8, "max": 64}),
+        ("heads.arcface.scale={min: 8.0, max: 64.0}", ("heads", "arcface", "scale"), {"min": 8.0, "max": 64.0}),
         ("heads.cosface=auto", ("heads", "cosface"), {}),
         ("heads.cosface.scale=16", ("heads", "cosface", "scale"), 16),
     ],

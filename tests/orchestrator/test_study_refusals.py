@@ -24,7 +24,7 @@ WRONG: list[tuple[str, str, int | None, str, str]] = [
     (BOTH + "search:\n  trials: 3", "search.trials", 4, "no such key in search", "trials_per_head"),
     (BOTH + "tracking: {api_key: 1}", "tracking.api_key", 3, "no such key in tracking", "entity, mode, pictures"),
     (BOTH + "training.epochs: 3", "training.epochs", 3, "no such key in a study", "training"),
-    (BOTH + "3: 4", "3", 3, "strings", ""),
+    (BOTH + "3: 4", "3", 3, "a key must be a text", "write it as a text"),
     # the name
     ("name: My Study\n" + HEADS, "name", 1, "small letters, digits", "my-study"),
     ("name: ../up\n" + HEADS, "name", 1, "small letters, digits", "my-study"),
@@ -49,10 +49,14 @@ WRONG: list[tuple[str, str, int | None, str, str]] = [
     (BOTH + "data: {source: cifar10}", "data.source", 3, "'mnist' or 'idx'", "there are idx, mnist"),
     (BOTH + "body: {name: resnet50}", "body.name", 3, "'strided' or 'reference'", "there are reference, strided"),
     # heads and their settings
-    (NAME + "heads: {}", "heads", 2, "at least 1", "softmax, triplet, arcface"),
-    (NAME + "heads: [arcface, softmax]", "heads", 2, "must be a valid dictionary", "write keys below it"),
+    (
+        NAME + "heads: {arcface: {margin_rad: {min: 0, max: 1}}}",
+        "heads.arcface.margin_rad", 2, "whole numbers only", "write min: 0.0, max: 1.0",
+    ),
+    (NAME + "heads: {}", "heads", 2, "must name at least one", "softmax, triplet, arcface"),
+    (NAME + "heads: [arcface, softmax]", "heads", 2, "must be a mapping of keys", "write heads: {arcface: , softmax: }"),
     (NAME + "heads:\n  arcfac:", "heads.arcfac", 3, "there is no such head", "did you mean arcface?"),
-    (NAME + "heads:\n  arcface: 0.5", "heads.arcface", 3, "must be a valid dictionary", "write keys below it"),
+    (NAME + "heads:\n  arcface: 0.5", "heads.arcface", 3, "must be a mapping of keys", "write keys below it"),
     (NAME + "heads:\n  arcface:\n    margin: 0.5", "heads.arcface.margin", 4, "no such setting", "margin_rad"),
     (NAME + "heads:\n  softmax: {scale: 8}", "heads.softmax.scale", 3, "softmax has no such setting", "there are"),
     (NAME + "heads: {arcface: {margin_rad: 28.6}}", "heads.arcface.margin_rad", 2, "(rad)", "28.6° = 0.499 rad"),
@@ -82,7 +86,7 @@ WRONG: list[tuple[str, str, int | None, str, str]] = [
     ),
     (
         NAME + "heads: {hybrid: {detach_margin: {values: [true, false]}, warmup_share: {min: 0.1, max: 0.5}}}",
-        "heads.hybrid", 2, "at most 5 parameters", "give one of them a constant, such as detach_margin: ",
+        "heads.hybrid", 2, "at most 5 parameters", "make 2 of them constant, such as scale: 18.3, detach_margin: ",
     ),
     # the file itself
     ("", "the whole file", 1, "a mapping of keys", "begin with name: and heads:"),
