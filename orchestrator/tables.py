@@ -127,7 +127,7 @@ def ending(results: Results) -> list[Table | str]:
         return lines
     lines.append(f"pictures  {folder.plots}/heads.png, and one of each head beside it")
     lines.append(f"again     orchestrator launch {folder.best}/{results.leaderboard[0].head}.yaml")
-    if results.study.tracking.mode == "offline":
+    if any(folder.wandb.glob("offline-run-*")):
         lines.append(f"W&B       wandb sync {folder.wandb}/offline-run-*    (or look here: wandb leet {folder.wandb})")
     return lines
 

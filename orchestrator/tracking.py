@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,7 @@ class Tracker:
             warn,
         )
         self._runs: dict[str, Any] = {}
+        self._mode: Literal["online", "offline"] | None = None  # known once W&B was asked for a key
         self._failed = False
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="wandb-mirror", daemon=True)
@@ -89,12 +90,26 @@ class Tracker:
             self._failed = True
             self._warn(f"the W&B mirror stopped: {type(error).__name__}: {error}; the study's own record goes on")
 
+    def _online(self) -> bool:
+        """Whether runs are sent at once: asked for, and W&B has a key. It is never asked for one: that would wait."""
+        if self._study.tracking.mode != "online":
+            return False
+        import wandb
+        from wandb.sdk.lib.wbauth import authenticate_session
+
+        if authenticate_session(host=wandb.setup().settings.base_url, source="orchestrator", prompt=False):
+            return True
+        self._warn("no W&B key: runs are kept offline; wandb login, then wandb sync sends them")
+        return False
+
     def _open(self, trial: Trial) -> None:
         if trial.name in self._runs:
             return
         import wandb
 
         study = self._study
+        if self._mode is None:
+            self._mode = "online" if self._online() else "offline"
         os.makedirs(self._folder, exist_ok=True)
         common = {
             "epochs": study.training.epochs,
@@ -104,7 +119,7 @@ class Tracker:
         self._runs[trial.name] = run = wandb.init(
             project=study.tracking.project,
             entity=study.tracking.entity,
-            mode="online" if study.tracking.mode == "online" else "offline",
+            mode=self._mode,
             dir=str(self._folder.parent),  # wandb makes its own folder "wandb" in it
             id=f"{self._study_id}-{trial.name}",
             name=trial.name,

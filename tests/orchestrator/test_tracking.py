@@ -142,6 +142,22 @@ def test_what_fails_in_the_mirror_is_said_once_and_disturbs_nothing(
     assert said == ["the W&B mirror stopped: OSError: no space left on device; the study's own record goes on"]
 
 
+def test_online_without_a_key_is_offline_and_said_in_one_line(
+    load_small: Callable[..., Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    said: list[str] = []
+    tracker = Tracker(load_small(tracking="{mode: online}"), "abcd", tmp_path / "wandb", LABELS, said.append)
+    tracker.started(trial())
+    tracker.epoch(trial(), row(1), points())
+    tracker.close()
+
+    (path,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
+    assert len(read_run(path)["rows"]) == 1
+    assert said == ["no W&B key: runs are kept offline; wandb login, then wandb sync sends them"]
+
+
 def test_pictures_can_be_left_out(load_small: Callable[..., Study], tmp_path: Path) -> None:
     plain = load_small(tracking="{pictures: false}")
     tracker = Tracker(plain, "abcd", tmp_path / "wandb", LABELS, pytest.fail)
