@@ -150,6 +150,7 @@ def test_the_leaderboard_shows_score_trial_ties_and_searched_settings(
 def test_the_end_of_a_search_says_where_everything_is(tiny_study: MakeStudy, make_record: MakeRecord) -> None:
     trials: list[Any] = [("arcface", 0, [0.9], "completed"), ("arcface", 1, [0.5], "stopped")]
     folder = make_record(tiny_study(heads={"arcface": {}}), *trials)
+    (folder.wandb / "offline-run-1").mkdir(parents=True)
     text = printed(tables.ending(Results(folder.root)))
     assert f"orchestrator launch {folder.best}/arcface.yaml" in text
     assert f"{folder.plots}/heads.png" in text
