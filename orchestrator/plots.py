@@ -98,6 +98,10 @@ def _draw(axes: Any, points: NDArray[np.float64], labels: NDArray[np.int64], axi
     for number, letter in zip(range(1, points.shape[1] + 1), "xyz", strict=False):
         getattr(axes, f"set_{letter}label")(f"{axis}{number}", fontsize=8, labelpad=-4 if spatial else None)
     axes.tick_params(labelsize=7, pad=-2 if spatial else 3)
-    axes.set_aspect("equal")
-    if spatial:
-        axes.set_box_aspect(None, zoom=0.88)  # leaves room for the labels of the third axis
+    if not spatial:
+        axes.set_aspect("equal")
+        return
+    middle, half = (points.max(0) + points.min(0)) / 2, np.ptp(points, axis=0).max() / 2
+    for letter, centre in zip("xyz", middle, strict=True):
+        getattr(axes, f"set_{letter}lim")(centre - half, centre + half)
+    axes.set_box_aspect((1, 1, 1), zoom=0.9)  # a cube, with room for the labels of the third axis

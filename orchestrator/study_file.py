@@ -161,10 +161,11 @@ def _translate(details: ErrorDetails) -> Problem:
     rule = RULES.get(kind, details["msg"].replace("Input should be", "must be"))
     fix = FIXES.get(kind, "")
     if kind == "extra_forbidden":
-        rule, fix = (
-            f"there is no such key in {'.'.join(map(str, keys[:-1])) or 'a study'}",
-            did_you_mean(keys[-1], _known(keys[:-1])),
-        )
+        rule = f"there is no such key in {'.'.join(map(str, keys[:-1])) or 'a study'}"
+        fix = did_you_mean(keys[-1], _known(keys[:-1]))
+        section, dot, key = str(keys[-1]).partition(".")
+        if dot and section in Study.model_fields:
+            fix = f"write {key}: below {section}:"
     elif kind == "missing":
         fix = f"add {keys[-1]}:" + (" with the heads to search, such as arcface:" if keys[-1] == "heads" else "")
         return Problem(place, rule, "missing", fix)

@@ -23,7 +23,7 @@ WRONG: list[tuple[str, str, int | None, str, str]] = [
     (BOTH + "training:\n  epoch: 3", "training.epoch", 4, "no such key in training", "did you mean epochs?"),
     (BOTH + "search:\n  trials: 3", "search.trials", 4, "no such key in search", "trials_per_head"),
     (BOTH + "tracking: {api_key: 1}", "tracking.api_key", 3, "no such key in tracking", "entity, mode, pictures"),
-    (BOTH + "training.epochs: 3", "training.epochs", 3, "no such key in a study", "training"),
+    (BOTH + "training.epochs: 3", "training.epochs", 3, "no such key in a study", "write epochs: below training:"),
     (BOTH + "3: 4", "3", 3, "a key must be a text", "write it as a text"),
     # the name
     ("name: My Study\n" + HEADS, "name", 1, "small letters, digits", "my-study"),
