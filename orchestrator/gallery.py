@@ -14,8 +14,8 @@ def draw(results: Results) -> list[Path]:
 
     folder, study = results.folder, results.study
     heading = (
-        f"{study.name}: {study.embedding_dim}-D embeddings of {len(folder.labels()):,} validation images;"
-        f" above each its k-means cluster accuracy on all {study.data.validation_images:,}"
+        f"{study.name}: {study.embedding_dim}-D embeddings of {len(folder.labels()):,} validation images, each number"
+        f" a class;\nabove each head's best its k-means cluster accuracy on all {study.data.validation_images:,}"
     )
     drawn: list[Path] = []
     panels: list[Panel] = []

@@ -97,6 +97,7 @@ def _draw(axes: Any, points: NDArray[np.float64], labels: NDArray[np.int64], axi
     spatial = points.shape[1] == 3
     for number, letter in zip(range(1, points.shape[1] + 1), "xyz", strict=False):
         getattr(axes, f"set_{letter}label")(f"{axis}{number}", fontsize=8, labelpad=-4 if spatial else None)
+    axes.locator_params(nbins=5)
     axes.tick_params(labelsize=7, pad=-2 if spatial else 3)
     if not spatial:
         axes.set_aspect("equal")
