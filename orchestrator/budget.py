@@ -75,6 +75,10 @@ def _head(trial: Any) -> str:
     return str(trial.config["trial"]["head"])
 
 
+def _name(trial: Any) -> str:
+    return str(trial.config["trial"]["name"])
+
+
 class HeadPopulation(PopulationBasedTraining):
     """Population based training of one head: a poor trial takes a good one's weights, and its margins changed."""
 
@@ -105,44 +109,53 @@ class HeadSchedulers(DriverOnly, TrialScheduler):
     def __init__(self, study: Study, spaces: Mapping[str, Space], record: Iterable[Trial] = ()) -> None:
         super().__init__()
         self._metric = OBJECTIVE
+        self.stopped: set[str] = set()  # names of the trials that a scheduler ended early
+        self._asha = study.search.scheduler == "asha"
         self._by_head = {head: _scheduler(study, space) for head, space in spaces.items()}
-        if study.search.scheduler == "asha":
+        if self._asha:
             for trial in record:
                 self._replay(trial)
 
     def _replay(self, trial: Trial) -> None:
         """Fills ASHA's rungs with what the record knows; Tune itself forgets them."""
-        scheduler, stand_in = self._by_head[trial.head], SimpleNamespace(trial_id=f"recorded-{trial.name}")
-        scheduler.on_trial_add(None, stand_in)
+        scheduler, known = self._by_head[trial.head], SimpleNamespace(trial_id=trial.name)
+        scheduler.on_trial_add(None, known)
         for row in trial.epochs:
-            scheduler.on_trial_result(None, stand_in, {EPOCH: row["epoch"], OBJECTIVE: row["objective"]})
+            scheduler.on_trial_result(None, known, {EPOCH: row["epoch"], OBJECTIVE: row["objective"]})
 
-    def _for(self, controller: Any, trial: Any) -> tuple[TrialScheduler, Any]:
-        return self._by_head[_head(trial)], _OnlyHead(controller, _head(trial))
+    def _for(self, controller: Any, trial: Any) -> tuple[TrialScheduler, Any, Any]:
+        """The trial's scheduler, the controller as it should see it, and the trial.
+
+        ASHA, which looks at no more than an id, gets the name: the same before and after a resume.
+        """
+        shown = SimpleNamespace(trial_id=_name(trial)) if self._asha else trial
+        return self._by_head[_head(trial)], _OnlyHead(controller, _head(trial)), shown
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        scheduler, view = self._for(tune_controller, trial)
-        scheduler.on_trial_add(view, trial)
+        scheduler, view, shown = self._for(tune_controller, trial)
+        scheduler.on_trial_add(view, shown)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        scheduler, view = self._for(tune_controller, trial)
-        scheduler.on_trial_error(view, trial)
+        scheduler, view, shown = self._for(tune_controller, trial)
+        scheduler.on_trial_error(view, shown)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         decision: str = TrialScheduler.CONTINUE
         if OBJECTIVE not in result:  # the last word of a diverged or failed trial
             return decision
-        scheduler, view = self._for(tune_controller, trial)
-        decision = scheduler.on_trial_result(view, trial, result)
+        scheduler, view, shown = self._for(tune_controller, trial)
+        decision = scheduler.on_trial_result(view, shown, result)
+        if decision == TrialScheduler.STOP:
+            self.stopped.add(_name(trial))
         return decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        scheduler, view = self._for(tune_controller, trial)
-        scheduler.on_trial_complete(view, trial, result)
+        scheduler, view, shown = self._for(tune_controller, trial)
+        scheduler.on_trial_complete(view, shown, result)
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        scheduler, view = self._for(tune_controller, trial)
-        scheduler.on_trial_remove(view, trial)
+        scheduler, view, shown = self._for(tune_controller, trial)
+        scheduler.on_trial_remove(view, shown)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         chosen = (

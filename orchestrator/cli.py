@@ -157,6 +157,9 @@ def best(folder: Folder, json: AsJson = False) -> None:
 
         known = Results(folder)
         written = known.write_best()
+        if not written:
+            print(f"no trial of {known.study.name} has ended with a result yet", file=sys.stderr)
+            raise typer.Exit(FAILED)
         if json:
             _print_json({"best": known.as_dict()["leaderboard"], "files": [str(path) for path in written]})
         else:
@@ -188,7 +191,7 @@ def _errors() -> Iterator[None]:
         print(error, file=sys.stderr)
         raise typer.Exit(WRONG if isinstance(error, StudyError) else CANNOT) from error
     except KeyboardInterrupt:
-        print("ended at once; orchestrator resume goes on from the last checkpoints", file=sys.stderr)
+        print("ended at once; a study that was running goes on with orchestrator resume", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
 
 

@@ -32,9 +32,11 @@ def local_ray(cpus: int, gpus: int, data_bytes: int, folder: Path) -> Iterator[N
     os.environ.update(ENVIRONMENT)
     import ray
 
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # what becomes of a trial is said by the recorder
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # Ray announces its own future defaults at every start
         ray.init(
+            "local",  # whatever RAY_ADDRESS says
             num_cpus=cpus,
             num_gpus=gpus,
             include_dashboard=False,

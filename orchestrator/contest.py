@@ -17,7 +17,7 @@ from orchestrator.study import Searched, Study
 
 Params = dict[str, Any]
 Space = Mapping[str, Searched]
-SEED_STRIDE = 100_003  # a prime: seeds of different studies' trials do not overlap
+SEED_STRIDE = 100_003  # keeps the seeds of neighbouring studies' trials apart
 
 
 @dataclass(frozen=True)
@@ -71,17 +71,20 @@ class OptunaSearcher:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        sampler: optuna.samplers.BaseSampler
-        if kind == "tpe":
-            startup = max(3, min(10, trials // 3))
-            sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup, constant_liar=True)
-        else:
-            sampler = optuna.samplers.RandomSampler(seed=seed)
-        self._optuna, self._study = optuna, optuna.create_study(direction="maximize", sampler=sampler)
+        self._optuna, self._study = optuna, optuna.create_study(direction="maximize")
+        self._kind, self._startup, self._seed = kind, max(3, min(10, trials // 3)), seed
         self._space, self._open = space, dict[str, Any]()
         self._start = starting_point(space) if start_from_defaults else None
 
+    def _sampler(self, number: int) -> Any:
+        """The sampler of proposal `number`: it draws the same whether or not a search was interrupted before it."""
+        samplers, seed = self._optuna.samplers, _bounded_seed(self._seed, number)
+        if self._kind == "random":
+            return samplers.RandomSampler(seed=seed)
+        return samplers.TPESampler(seed=seed, n_startup_trials=self._startup, constant_liar=True)
+
     def propose(self, name: str, params: Params | None) -> Params:
+        self._study.sampler = self._sampler(len(self._study.trials))
         start, self._start = self._start, None
         if params or start:
             self._study.enqueue_trial(params or start or {})

@@ -25,7 +25,7 @@ from orchestrator.study import AUTO, Searched, Study
 
 SAMPLE = 2000  # validation embeddings kept of every epoch, for pictures
 PICTURE_BYTES = 120_000
-CHECKPOINT_BYTES = 4_000_000  # a small body's weights and AdamW's two moments, twice
+CHECKPOINTS = 4  # of each trial, at most
 RAY_BYTES = 200_000_000  # Ray's session folder and object store spill
 TRIAL_MEMORY_BYTES = 700_000_000  # torch and Lightning in one process
 LARGEST_GRID = 100_000
@@ -116,7 +116,7 @@ def make(study: Study, results: str | Path = "results", *, resuming: bool = Fals
         raise CannotRun(
             [*_name(folder, resuming), Problem("data", "the images must be readable", str(error))]
         ) from error
-    spaces, disk = study.spaces(data.num_classes), _disk_bytes(study)
+    spaces, disk = study.spaces(data.num_classes), _disk_bytes(study, data)
     refusals = [
         *_name(folder, resuming),
         *_resources(study, machine),
@@ -146,9 +146,16 @@ def free_name(study: Study, results: str | Path) -> Study:
 
 
 def _name(folder: StudyFolder, resuming: bool) -> Iterable[Problem]:
-    if not resuming and folder.root.exists() and (not folder.root.is_dir() or any(folder.root.iterdir())):
+    begun = {folder.lock_file, folder.driver_file, folder.trials_file, folder.provenance_file}
+    if not resuming and folder.root.exists() and (not folder.root.is_dir() or {*folder.root.iterdir()} - begun):
         fix = f"orchestrator resume {folder.root}, or launch with --set name=…, or with --next-name"
         yield Problem("name", "each study has a folder of its own", f"{folder.root} is there already", fix)
+
+
+def refuse_taken(folder: StudyFolder) -> None:
+    """Raises CannotRun if a study has begun in this folder."""
+    if problems := [*_name(folder, resuming=False)]:
+        raise CannotRun(problems)
 
 
 def _resources(study: Study, machine: Machine) -> Iterable[Problem]:
@@ -159,19 +166,42 @@ def _resources(study: Study, machine: Machine) -> Iterable[Problem]:
     if wanted.gpu > machine.gpus:
         fix = "write gpu: 0" if not machine.gpus else f"write gpu: {machine.gpus} or less"
         yield Problem("resources.gpu", f"this machine has {machine.gpus} GPUs", f"{wanted.gpu:g} for each trial", fix)
+    if wanted.gpu > 1 and wanted.gpu % 1:
+        rule = "a trial takes a share of one GPU, or whole ones"
+        yield Problem("resources.gpu", rule, f"{wanted.gpu:g}", f"write gpu: {int(wanted.gpu)}")
     if wanted.tpu:
-        yield Problem("resources.tpu", "this machine has no TPU", f"{wanted.tpu:g} for each trial", "write tpu: 0")
+        rule = "trials on TPUs are not in this version"
+        yield Problem("resources.tpu", rule, f"{wanted.tpu:g} for each trial", "write tpu: 0")
 
 
-def _disk_bytes(study: Study) -> int:
+def parameters_of(study: Study, data: TrialData) -> int:
+    """How many weights a trial trains, without building it: the body's, and the class centres'."""
+    rows, columns, channels = data.train.image_shape
+    dimensions = study.embedding_dim
+    if study.body.name == "strided":
+        width = study.body.width or 24
+        cells = math.ceil(rows / 8) * math.ceil(columns / 8)
+        body = width * (25 * channels + 90 * width + 4 * cells * dimensions + 14) + 2 * dimensions
+    else:
+        depth = study.body.depth or 8
+        body = 32 * (25 * channels + 1) + 9 * 16 * (32 + 16 * (depth - 1)) + 32 * depth + 147 * dimensions
+    return body + data.num_classes * (dimensions + 1)
+
+
+def _disk_bytes(study: Study, data: TrialData) -> int:
     trials = len(study.heads) * study.search.trials_per_head
     pictures = PICTURE_BYTES if study.tracking.mode != "off" and study.tracking.pictures else 0
     an_epoch = SAMPLE * study.embedding_dim * 2 + pictures
-    return trials * (CHECKPOINT_BYTES + study.training.epochs * an_epoch) + RAY_BYTES
+    checkpoint = 3 * 4 * parameters_of(study, data)  # AdamW keeps two moments of every weight
+    return trials * (CHECKPOINTS * checkpoint + study.training.epochs * an_epoch) + RAY_BYTES
 
 
 def _disk(root: Path, needed: int) -> Iterable[Problem]:
     there = next(parent for parent in (root, *root.absolute().parents) if parent.exists())
+    if there != root and not (there.is_dir() and os.access(there, os.W_OK)):
+        yield Problem(
+            "results", "the folder of the results must be one to write in", str(there), "use --results elsewhere"
+        )
     free = shutil.disk_usage(there).free
     if free < needed:
         value = f"{free / 1e9:.1f} GB free at {there}, about {needed / 1e9:.1f} GB needed"
@@ -210,7 +240,8 @@ def _slots(study: Study, machine: Machine) -> int:
     wanted = study.resources
     fit = int(machine.cpus / wanted.cpu)
     if wanted.gpu:
-        fit = min(fit, int(machine.gpus / wanted.gpu))
+        on_gpus = machine.gpus * int(1 / wanted.gpu) if wanted.gpu < 1 else int(machine.gpus / wanted.gpu)
+        fit = min(fit, on_gpus)
     asked = study.search.concurrent_trials
     return fit if asked == AUTO else min(fit, asked)
 
@@ -223,8 +254,6 @@ def _warnings(study: Study, data: TrialData, machine: Machine, slots: int) -> It
     if needed > 0.9 * machine.memory_bytes:
         there = f"{needed / 1e9:.1f} GB of the {machine.memory_bytes / 1e9:.1f} GB of memory"
         yield f"{slots} trials at a time need about {there}"
-    if study.search.scheduler == "asha" and study.search.trials_per_head < study.search.reduction_factor:
-        yield "ASHA stops little with fewer trials a head than its reduction factor"
 
 
 def _gpus() -> int:

@@ -1,4 +1,4 @@
-"""Pictures of embeddings. Arrays in, PNG bytes out; the only file beside the report that imports matplotlib.
+"""Pictures of embeddings. Arrays in, PNG bytes out; the only file that imports matplotlib.
 
 Figures are drawn without pyplot, so that any one thread may draw them.
 """
@@ -58,7 +58,7 @@ def plane_or_space(points: NDArray[Any]) -> tuple[NDArray[np.float64], str]:
 def embeddings_png(
     panels: Sequence[Panel], heading: str = "", columns: int = 3, inches: float = 4.2, dpi: int = 110
 ) -> bytes:
-    """PNG of embeddings side by side, classes in colour with their number at their mean."""
+    """PNG of embeddings side by side, classes in colour with their number at their median."""
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(inches * columns, inches * rows), dpi=dpi, layout="compressed")

@@ -64,7 +64,7 @@ class Silent:
         usual = sum(ended) / len(ended) if ended else self.epochs
         to_come = sum(self.heads.values()) - len(self.trials)
         running = sum(max(0.0, usual - t.last_epoch) for t in self.trials.values() if t.status == "running")
-        if not to_come and not running:
+        if not to_come and not any(trial.status == "running" for trial in self.trials.values()):
             return f"{tables.duration(elapsed)} in all"
         left_s = (usual * to_come + running) * elapsed / (done - self.done_before)
         return f"{tables.duration(elapsed)} so far, about {tables.duration(left_s)} left"

@@ -1,7 +1,8 @@
-"""Where numbers come from: code, packages, hardware, seeds, command. Written once, before a search starts."""
+"""Where numbers come from: code, packages, hardware, seeds, command; of the launch and of every resume."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import secrets
@@ -28,10 +29,24 @@ PACKAGES = (
 )
 
 
+def first(plan: Plan) -> dict[str, Any]:
+    """The provenance of a launch, with an id of its own for the study."""
+    return {"study_id": secrets.token_hex(4), **collect(plan), "resumed": []}
+
+
+def resumed(before: dict[str, Any], plan: Plan) -> dict[str, Any]:
+    """The provenance of a study that goes on, perhaps with other code or on another machine."""
+    return {**before, "resumed": [*before["resumed"], collect(plan)]}
+
+
+def text(provenance: dict[str, Any]) -> str:
+    """As it is written."""
+    return json.dumps(provenance, indent=2) + "\n"
+
+
 def collect(plan: Plan) -> dict[str, Any]:
     """Everything that someone would ask who wants to get the same numbers again."""
     return {
-        "study_id": secrets.token_hex(4),
         "started": now(),
         "orchestrator": __version__,
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ray import tune
 from ray.tune import Stopper
 
+from orchestrator.budget import HeadSchedulers
 from orchestrator.contest import Contest
 from orchestrator.driver_only import DriverOnly
 from orchestrator.progress import Progress
@@ -27,11 +29,11 @@ class Recorder(DriverOnly, tune.Callback):
         trials: dict[str, Trial],
         progress: Progress,
         tracker: Tracker | None,
-        epochs: int,
-        stop: threading.Event,
+        schedulers: HeadSchedulers,
     ) -> None:
         self._writer, self._contest, self._trials = writer, contest, trials
-        self._progress, self._tracker, self._epochs, self._stop = progress, tracker, epochs, stop
+        self._progress, self._tracker, self._schedulers = progress, tracker, schedulers
+        self._epochs = contest.study.training.epochs
         self._last_words: dict[str, dict[str, str]] = {}
 
     def _write(self, event: Event) -> None:
@@ -88,13 +90,16 @@ class Recorder(DriverOnly, tune.Callback):
             self._end(name, **said)
         elif known.last_epoch >= self._epochs:
             self._end(name, "completed")
-        elif not self._stop.is_set():
+        elif name in self._schedulers.stopped:
             self._end(name, "stopped", f"not among the best of its head after epoch {known.last_epoch}")
 
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        known = self._trials[trial.config["trial"]["name"]]
+        self._progress.say(f"{known.name}: its process died; it goes on after epoch {known.last_epoch}")
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        if not self._stop.is_set():
-            name = trial.config["trial"]["name"]
-            self._end(name, "failed", f"its process died {trial.num_failures} times", str(trial.get_error() or ""))
+        name = trial.config["trial"]["name"]
+        self._end(name, "failed", f"its process died {trial.num_failures} times", str(trial.get_error() or ""))
 
     def _end(self, name: str, status: str, reason: str = "", traceback: str = "") -> None:
         detail = {"traceback": traceback} if traceback else {}
@@ -106,13 +111,13 @@ class Recorder(DriverOnly, tune.Callback):
 
 
 class StopRequest(DriverOnly, Stopper):
-    """Ends the whole search, gracefully, once `stop` is set."""
+    """Ends the whole search, gracefully, once `stop` is set or `stop_file` is there."""
 
-    def __init__(self, stop: threading.Event) -> None:
-        self._stop = stop
+    def __init__(self, stop: threading.Event, stop_file: Path) -> None:
+        self._stop, self._stop_file = stop, stop_file
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return self._stop.is_set()
+        return self._stop.is_set() or self._stop_file.exists()

@@ -16,7 +16,6 @@ import io
 import json
 import os
 import shutil
-import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -33,7 +32,7 @@ from orchestrator.errors import CannotRun, Problem
 
 Event = dict[str, Any]
 Status = Literal["running", "completed", "stopped", "diverged", "failed"]
-ENDS = ("completed", "stopped", "diverged", "failed")
+SCRATCH = "heads-"
 
 
 def now() -> str:
@@ -121,6 +120,7 @@ class StudyFolder:
         self.wandb = root / "wandb"
         self.ray = root / "ray"
         self.lock_file = root / ".lock"
+        self.stop_file = root / "stop"
 
     def exists(self) -> bool:
         return self.study_file.exists()
@@ -156,7 +156,8 @@ class StudyFolder:
                 problem = Problem(str(self.root), "one driver at a time works on a study", "another is at work", fix)
                 raise CannotRun([problem])
             self._clear_scratch()  # of a driver that was killed
-            scratch = tempfile.mkdtemp(prefix="heads-")  # short: Ray puts sockets below it, whose paths have 107 bytes
+            self.stop_file.unlink(missing_ok=True)
+            scratch = tempfile.mkdtemp(prefix=SCRATCH, dir=_scratch_parent())
             driver = {"pid": os.getpid(), "host": os.uname().nodename, "started": now(), "scratch": scratch}
             write_atomic(self.driver_file, json.dumps(driver))
             try:
@@ -165,6 +166,7 @@ class StudyFolder:
                     yield Writer(self, file, Path(scratch))
             finally:
                 self._clear_scratch()
+                self.stop_file.unlink(missing_ok=True)
                 self.driver_file.unlink()
 
     def _clear_scratch(self) -> None:
@@ -172,7 +174,7 @@ class StudyFolder:
         if self.driver_file.exists():
             driver = json.loads(self.driver_file.read_text())
             scratch = Path(driver["scratch"])
-            ours = scratch.parent == Path(tempfile.gettempdir()) and scratch.name.startswith("heads-")
+            ours = scratch.parent == _scratch_parent() and scratch.name.startswith(SCRATCH)
             if ours and driver["host"] == os.uname().nodename:
                 shutil.rmtree(driver["scratch"], ignore_errors=True)
 
@@ -205,6 +207,12 @@ class Writer:
         os.fsync(self._file.fileno())
 
 
+def _scratch_parent() -> Path:
+    """Where scratch folders are made. Ray puts sockets below them, whose whole paths have at most 107 bytes."""
+    usual = Path(tempfile.gettempdir())
+    return usual if len(str(usual)) <= 30 else Path("/tmp")
+
+
 def _lock(file: IO[str]) -> bool:
     """Takes the writer's lock; someone who only looks whether it is taken holds it for an instant, so tries again."""
     for _ in range(10):
@@ -223,10 +231,7 @@ def request_stop(folder: StudyFolder) -> str:
         raise CannotRun(
             [Problem(str(folder.root), "only a running study can be stopped", "no driver is at work on it")]
         )
-    if driver["host"] != os.uname().nodename:
-        fix = f"run this there, or send SIGTERM to process {driver['pid']}"
-        raise CannotRun([Problem(str(folder.root), "a study is stopped on its driver's machine", driver["host"], fix)])
-    os.kill(driver["pid"], signal.SIGTERM)
+    write_atomic(folder.stop_file, "")
     return f"asked process {driver['pid']} to stop; orchestrator resume {folder.root} goes on with it"
 
 

@@ -97,9 +97,13 @@ def _comment(study: Study, trial: Trial) -> str:
     images = study.data.validation_images
     lines = [
         f"The best {trial.head} of the study {study.name}: trial {trial.name}, seed {trial.seed}.",
-        f"Validation cluster accuracy {trial.objective:.4f} ({images:,} images, n = 1 run, the top of"
-        f" {study.search.trials_per_head} trials: a fresh seed will likely score a little less).",
+        f"Validation cluster accuracy {trial.objective:.4f} ({images:,} images; n = 1 run, the best of up to"
+        f" {study.search.trials_per_head}: a fresh seed will likely score a little less).",
     ]
+    if study.search.scheduler == "pbt":
+        lines.append(
+            "PBT changed the settings while it trained: these are its last, and a run with them alone differs."
+        )
     if trial.status != "completed":
         lines.append(
             f"This trial was {trial.status} after {len(trial.epochs)} epochs: no trial of the head ran to its end."

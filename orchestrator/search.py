@@ -6,6 +6,7 @@ The record is the truth. `resume` rebuilds the contest from it and never reads T
 from __future__ import annotations
 
 import json
+import math
 import signal
 import threading
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from orchestrator.progress import Progress, Silent
 from orchestrator.records import StudyFolder, Trial, Writer, write_atomic
 from orchestrator.results import Results
 from orchestrator.study import Study
-from orchestrator.trial import Task, run_trial
+from orchestrator.trial import CHECKPOINT, Task, finished_epochs, run_trial
 
 
 def launch(study: Study, results: str | Path = "results", progress: Progress | None = None) -> Results:
@@ -32,9 +33,11 @@ def launch(study: Study, results: str | Path = "results", progress: Progress | N
     not finished, and `resume` goes on.
     """
     planned = plan.make(study, results)
-    write_atomic(planned.folder.study_file, study.to_yaml("The study as it was launched, overrides included."))
-    write_atomic(planned.folder.provenance_file, json.dumps(provenance.collect(planned), indent=2) + "\n")
-    return _run(planned, progress or Silent())
+    with planned.folder.writer() as writer:
+        plan.refuse_taken(planned.folder)  # by someone who was quicker than this plan
+        write_atomic(planned.folder.provenance_file, provenance.text(provenance.first(planned)))
+        write_atomic(planned.folder.study_file, study.to_yaml("The study as it was launched, overrides included."))
+        return _run(planned, writer, progress or Silent())
 
 
 def resume(folder: str | Path, progress: Progress | None = None) -> Results:
@@ -45,38 +48,42 @@ def resume(folder: str | Path, progress: Progress | None = None) -> Results:
         rule, fix = "a study's folder bears the study's name", f"rename it to {known.study.name}"
         raise CannotRun([Problem(str(root), rule, root.resolve().name, fix)])
     parent = root.parent if root.name == known.study.name else root.resolve().parent
-    return _run(plan.make(known.study, parent, resuming=True), progress or Silent())
+    planned = plan.make(known.study, parent, resuming=True)
+    with planned.folder.writer() as writer:
+        before = json.loads(planned.folder.provenance_file.read_text())
+        write_atomic(planned.folder.provenance_file, provenance.text(provenance.resumed(before, planned)))
+        return _run(planned, writer, progress or Silent())
 
 
-def _run(planned: Plan, progress: Progress) -> Results:
+def _run(planned: Plan, writer: Writer, progress: Progress) -> Results:
     folder = planned.folder
-    with folder.writer() as writer:
-        trials = folder.trials()
-        results = Results(folder.root)
-        if not results.finished:
-            mask = stratified(planned.data.validation.labels, min(plan.SAMPLE, len(planned.data.validation)), seed=0)
-            sample = np.flatnonzero(mask)
-            folder.save_labels(planned.data.validation.labels[sample])
-            heads = dict.fromkeys(planned.study.heads, planned.study.search.trials_per_head)
-            progress.begin(planned.study.name, heads, trials, planned.study.training.epochs, planned.slots)
-            for warning in planned.warnings:
-                progress.say(f"warning: {warning}")
-            try:
-                _search(planned, writer, trials, progress, sample)
-            finally:
-                progress.close()
-        results = Results(folder.root)
-        results.write_best()
-        if results.finished:
-            gallery.draw(results)
+    trials = folder.trials()
+    if not Results(folder.root).finished:
+        labels = planned.data.validation.labels
+        sample = np.flatnonzero(stratified(labels, min(plan.SAMPLE, len(labels)), seed=0))
+        folder.save_labels(labels[sample])
+        heads = dict.fromkeys(planned.study.heads, planned.study.search.trials_per_head)
+        progress.begin(planned.study.name, heads, trials, planned.study.training.epochs, planned.slots)
+        for warning in planned.warnings:
+            progress.say(f"warning: {warning}")
+        try:
+            _search(planned, writer, trials, progress, sample)
+        except SystemExit:
+            progress.say("stopped while Ray was starting")  # Ray's own answer to a SIGTERM in its first seconds
+        finally:
+            progress.close()
+    results = Results(folder.root)
+    results.write_best()
+    if results.finished:
+        gallery.draw(results)
     return results
 
 
 def _search(planned: Plan, writer: Writer, trials: dict[str, Trial], progress: Progress, sample: Any) -> None:
     study, folder = planned.study, planned.folder
     data_bytes = planned.data.train.images.nbytes + planned.data.validation.images.nbytes
-    machine = planned.machine
-    with StopSignals() as signals, cluster.local_ray(machine.cpus, machine.gpus, data_bytes, writer.scratch):
+    cpus = math.ceil(planned.slots * study.resources.cpu)  # no more, so that a population keeps to the slots too
+    with StopSignals() as signals, cluster.local_ray(cpus, planned.machine.gpus, data_bytes, writer.scratch):
         signals.listen()  # again: Ray has just taken SIGTERM for itself
         from ray import tune
 
@@ -89,7 +96,7 @@ def _search(planned: Plan, writer: Writer, trials: dict[str, Trial], progress: P
         schedulers = HeadSchedulers(study, planned.spaces, trials.values())
         checkpoints = _checkpoints(folder, trials)
         tracker = _tracker(planned, progress.say)
-        recorder = Recorder(writer, contest, trials, progress, tracker, study.training.epochs, signals.stop)
+        recorder = Recorder(writer, contest, trials, progress, tracker, schedulers)
         resources = study.resources
         task = Task(
             epochs=study.training.epochs,
@@ -126,7 +133,7 @@ def _search(planned: Plan, writer: Writer, trials: dict[str, Trial], progress: P
                     name=f"attempt-{len(list(folder.ray.glob('attempt-*'))) + 1}",
                     storage_path=str(folder.ray.resolve()),
                     callbacks=[recorder],
-                    stop=StopRequest(signals.stop),
+                    stop=StopRequest(signals.stop, folder.stop_file),
                     failure_config=tune.FailureConfig(max_failures=study.search.process_failures),
                     checkpoint_config=tune.CheckpointConfig(num_to_keep=4 if population else 2),
                     verbose=0,
@@ -139,15 +146,18 @@ def _search(planned: Plan, writer: Writer, trials: dict[str, Trial], progress: P
 
 
 def _checkpoints(folder: StudyFolder, trials: dict[str, Trial]) -> dict[str, str]:
-    """The folder of each trial's newest checkpoint, from whichever attempt, that the record has reached.
+    """The folder of each interrupted trial's newest checkpoint, from whichever attempt, that the record has reached.
 
     A killed driver may leave one that is an epoch ahead of the record; going on from it would skip that epoch's row.
     """
     found: dict[str, tuple[int, str]] = {}
-    for path in folder.ray.glob("attempt-*/*/checkpoint_*/epoch-*.ckpt"):
-        name, epoch = path.parent.parent.name, int(path.stem.removeprefix("epoch-"))
-        if name in trials and epoch <= trials[name].last_epoch and (name not in found or epoch > found[name][0]):
-            found[name] = epoch, str(path.parent.resolve())
+    for path in folder.ray.glob(f"attempt-*/*/checkpoint_*/{CHECKPOINT}"):
+        trial = trials.get(path.parent.parent.name)
+        if trial is None or trial.status != "running":
+            continue
+        epochs = finished_epochs(path)
+        if epochs is not None and found.get(trial.name, (0, ""))[0] < epochs <= trial.last_epoch:
+            found[trial.name] = epochs, str(path.parent.resolve())
     return {name: checkpoint for name, (_, checkpoint) in found.items()}
 
 

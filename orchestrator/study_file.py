@@ -68,7 +68,8 @@ def load(source: str | Path, overrides: Iterable[str] = ()) -> Study:
     if problems:
         raise StudyError([_located(problem, written, changed) for problem in problems], str(path))
     if study.data.path is not None:
-        absolute = str((path.parent / study.data.path).resolve())
+        base = Path() if ("data", "path") in changed else path.parent  # an override is relative to where it is typed
+        absolute = str((base / study.data.path).resolve())
         study = study.model_copy(update={"data": study.data.model_copy(update={"path": absolute})})
     return study
 

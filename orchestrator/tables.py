@@ -43,6 +43,7 @@ def plan(planned: Plan) -> list[Table | str]:
     """What a study will search, at what cost, and where it will write."""
     study, data = planned.study, planned.data
     table = _table(f"{study.name}: what is searched", ("parameter", "heads", "space", "first", "why"))
+    starts = study.search.start_from_defaults and study.search.searcher != "grid"
     shared: dict[tuple[str, Searched], list[str]] = {}
     for head, space in planned.spaces.items():
         for name, item in space.items():
@@ -56,7 +57,9 @@ def plan(planned: Plan) -> list[Table | str]:
             continue
         when = f" (if {item.when[0]} is {item.when[1]})" if item.when else ""
         whose = "all" if len(heads) == len(planned.spaces) else ", ".join(heads)
-        table.add_row(name + when, whose, str(item.parameter), settings({"": item.start}).strip(), item.reason)
+        table.add_row(
+            name + when, whose, str(item.parameter), settings({"": item.start}).strip() if starts else "–", item.reason
+        )
     search, training = study.search, study.training
     scheduler = {
         "asha": "ASHA stops the poorer ones early",
@@ -106,19 +109,18 @@ def leaderboard_of(results: Results) -> Table:
     return leaderboard(results.leaderboard, study.spaces(classes), title)
 
 
-def caution(trials: int) -> str:
-    """What a leaderboard's numbers are, and are not."""
-    if trials == 1:
-        return "Each number is one run (n = 1); another seed will score differently."
-    what = f"Each number is the best of {trials} runs, on the images that chose it;"
-    return f"{what}\na fresh seed will likely score a little less."
+CAUTION = (
+    "Accuracy is by angle or by distance, as the head's loss measures. Each is one run, the best of those that ran",
+    "to their end, on the images that chose it: a fresh seed will likely score a little less.",
+)
 
 
 def ending(results: Results) -> list[Table | str]:
     """What a search says last: the leaderboard and where everything is."""
     folder = results.folder
     lines: list[Table | str] = [leaderboard_of(results)]
-    lines.append(caution(results.study.search.trials_per_head))
+    if results.best:
+        lines += CAUTION
     lost = [trial for trial in results.trials.values() if trial.status in ("failed", "diverged")]
     lines += [f"{trial.name} {trial.status}: {trial.reason}" for trial in lost]
     if not results.finished:
@@ -133,16 +135,26 @@ def ending(results: Results) -> list[Table | str]:
 
 
 def leaderboard(standings: list[Standing], spaces: Mapping[str, Mapping[str, Searched]], title: str) -> Table:
-    """The heads, best first, each with the searched settings of its best trial."""
-    table = _table(title, ("head", "accuracy", "trial", "its settings"))
+    """The heads, best first, each with both figures of its best trial, what it is the best of, and its settings."""
+    table = _table(title, ("head", "accuracy", "by angle", "by distance", "best of", "trial", "its settings"))
     for row in standings:
-        if row.best is None:
-            table.add_row(row.head, "–", "–", "no trial of it has ended with a result")
+        best = row.best
+        if best is None:
+            table.add_row(row.head, "–", "–", "–", "–", "–", "no trial of it has ended with a result")
             continue
-        searched = {k: v for k, v in row.best.params.items() if len(spaces[row.head][k].parameter.values) != 1}
-        note = "" if row.best.status == "completed" else f" ({row.best.status} after {row.best.last_epoch} epochs)"
+        measured = best.epochs[-1]["metrics"]
+        both = (measured.get(f"val/cluster_accuracy_{how}") for how in ("spherical", "euclidean"))
+        searched = {k: v for k, v in best.params.items() if len(spaces[row.head][k].parameter.values) != 1}
+        note = "" if best.status == "completed" else f" ({best.status} after {best.last_epoch} epochs)"
         ties = f" = {', '.join(row.ties)}" if row.ties else ""
-        table.add_row(row.head, f"{row.objective:.4f}", row.best.name + ties + note, settings(searched))
+        table.add_row(
+            row.head,
+            f"{row.objective:.4f}",
+            *("–" if value is None else f"{value:.4f}" for value in both),
+            str(row.counts[best.status]),
+            best.name + ties + note,
+            settings(searched or best.params),
+        )
     return table
 
 
@@ -154,7 +166,7 @@ def progress(heads: Mapping[str, int], trials: Mapping[str, Trial], title: str, 
         own = [trial for trial in trials.values() if trial.head == head]
         count = {status: sum(t.status == status for t in own) for status in ("completed", "running", "stopped")}
         failed = sum(trial.status in ("failed", "diverged") for trial in own)
-        best = max((row["objective"] for trial in own for row in trial.epochs), default=None)
+        best = max((trial.objective for trial in own if trial.objective is not None), default=None)
         cells = [count["completed"], count["running"], count["stopped"], failed, planned - len(own)]
         table.add_row(head, *map(str, cells), "–" if best is None else f"{best:.4f}")
     return table

@@ -137,7 +137,7 @@ class Tracker:
             reinit="create_new",
             settings=wandb.Settings(**LEAN),
         )
-        run.define_metric("objective", summary="max")
+        run.define_metric("objective", summary="last")  # what the trial's model is worth in the end
 
     def _log(self, trial: Trial, row: Event, points: Points) -> None:
         import wandb

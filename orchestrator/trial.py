@@ -26,7 +26,7 @@ from lightning_modules.data.splits import TrialData
 if TYPE_CHECKING:
     from lightning_modules.embedding import EmbeddingModule
 
-CHECKPOINT = "epoch-{:03d}.ckpt"
+CHECKPOINT = "last.ckpt"
 OBJECTIVE_METRIC = "val/cluster_accuracy"
 
 
@@ -132,8 +132,18 @@ def _last_checkpoint(trial: dict[str, Any]) -> Iterator[str | None]:
         yield None
         return
     with handed.as_directory() as folder:
-        (file,) = Path(folder).glob("*.ckpt")
-        yield str(file)
+        yield str(Path(folder, CHECKPOINT))
+
+
+def finished_epochs(checkpoint: Path) -> int | None:
+    """How many epochs a checkpoint holds; None for one that was not written to its end."""
+    import torch
+
+    try:
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception:  # whatever torch makes of half a file
+        return None
+    return int(content["epoch"]) + 1
 
 
 def _short(value: Any) -> float:
@@ -184,7 +194,7 @@ def _reporter(task: Task, started: float) -> Any:
             self.times["time/setup_s"] = 0.0
 
         def _report(self, trainer: Any, pl_module: Any, measured: dict[str, float]) -> None:
-            if OBJECTIVE_METRIC not in measured or not math.isfinite(measured["train/loss"]):
+            if measured["val/non_finite_share"] > 0 or not math.isfinite(measured["train/loss"]):
                 raise Diverged(f"embeddings or loss were not finite after epoch {trainer.current_epoch + 1}")
             self.best = max(self.best, measured[OBJECTIVE_METRIC])
             sample = pl_module.validation_embeddings[task.sample].cpu().numpy().astype(np.float16)
@@ -195,7 +205,7 @@ def _reporter(task: Task, started: float) -> Any:
                 "embedding": (sample.shape, sample.tobytes()),
             }
             with tempfile.TemporaryDirectory() as folder:
-                trainer.save_checkpoint(Path(folder, CHECKPOINT.format(row["epoch"])))
+                trainer.save_checkpoint(Path(folder, CHECKPOINT))
                 tune.report(row, checkpoint=tune.Checkpoint.from_directory(folder))
 
     return Reporter()

@@ -47,9 +47,12 @@ def split(data: LabelledImages, validation_images: int, seed: int) -> TrialData:
         raise DataError(f"{validation_images} validation images cannot be taken from {len(data)} training images")
     if not data.images.size:
         raise DataError(f"the images have no pixels: their shape is {data.images.shape}")
+    classes = np.arange(data.num_classes)
+    absent = np.setdiff1d(classes, data.labels)
+    if len(absent):
+        raise DataError(f"labels must be 0 … {data.num_classes - 1} without a gap, but no image has {absent[0]}")
     mask = stratified(data.labels, validation_images, seed)
     train, validation = data.take(np.flatnonzero(~mask)), data.take(np.flatnonzero(mask))
-    classes = np.arange(data.num_classes)
     for name, part in (("train", train), ("validation", validation)):
         missing = np.setdiff1d(classes, part.labels)
         if len(missing):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -58,6 +59,30 @@ def test_after_a_resume_the_rungs_are_what_the_record_says() -> None:
         schedulers, trial = HeadSchedulers(study(), study().spaces(10), known), TuneTrial("arcface", 1)
         schedulers.on_trial_add(None, trial)
         assert schedulers.on_trial_result(None, trial, told(1, 0.7)) == decision
+
+
+def test_a_trial_that_goes_on_after_a_resume_counts_once_in_every_rung() -> None:
+    record = [Trial("arcface-000", "arcface", 0, 0, {}, epochs=[told(1, 0.4)])]
+    schedulers = HeadSchedulers(study(), study().spaces(10), record)
+    resumed, new = TuneTrial("arcface", 0), TuneTrial("arcface", 1)
+    for trial in (resumed, new):
+        schedulers.on_trial_add(None, trial)
+    assert schedulers.on_trial_result(None, resumed, told(2, 0.8)) == CONTINUE
+    assert schedulers.on_trial_result(None, new, told(1, 0.5)) == CONTINUE
+    assert schedulers.stopped == set()
+    assert schedulers.on_trial_result(None, new, told(2, 0.5)) == STOP
+    assert schedulers.stopped == {"arcface-001"}
+
+
+def test_a_search_ends_at_a_signal_or_at_a_stop_file(tmp_path: Path) -> None:
+    stop = threading.Event()
+    request = StopRequest(stop, tmp_path / "stop")
+    assert not request.stop_all()
+    (tmp_path / "stop").touch()
+    assert request.stop_all()
+    (tmp_path / "stop").unlink()
+    stop.set()
+    assert request.stop_all()
 
 
 def test_the_last_word_of_a_broken_trial_is_no_result() -> None:
@@ -118,7 +143,7 @@ def test_the_searcher_hands_out_the_budget_and_then_says_so() -> None:
     [
         ContestSearcher(Contest(study(), study().spaces(10)), {}),
         HeadSchedulers(study(), study().spaces(10)),
-        StopRequest(threading.Event()),
+        StopRequest(threading.Event(), Path("stop")),
     ],
     ids=lambda part: type(part).__name__,
 )

@@ -96,7 +96,7 @@ def test_a_wrong_study_is_2_with_its_line_on_stderr(verb: str, tmp_path: Path) -
 def test_what_cannot_run_here_is_4_on_stderr(verb: str, study_file: Path, tmp_path: Path) -> None:
     done = run(verb, study_file, "--results", tmp_path / "results", "--set", "resources.tpu=8")
     assert (done.exit_code, done.stdout) == (4, "")
-    assert done.stderr.startswith("resources.tpu\n  rule   this machine has no TPU\n")
+    assert done.stderr.startswith("resources.tpu\n  rule   trials on TPUs are not in this version\n")
     assert not (tmp_path / "results").exists()
 
 
@@ -197,7 +197,7 @@ def test_launch_hands_the_search_what_was_asked_for(
     assert asked[0].training.epochs == 3
     assert asked[1] == tmp_path / "r"
     assert done.exit_code == 130
-    assert "orchestrator resume goes on" in done.stderr
+    assert "goes on with orchestrator resume" in done.stderr
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -79,11 +79,11 @@ def test_tpe_remembers_the_record_after_a_resume() -> None:
 
 def test_tpe_keeps_away_from_where_trials_diverge() -> None:
     def fate(given: Assignment) -> str:
-        return "diverged" if given.params["a"] > 0.5 else "completed"
+        return "diverged" if given.params["a"] > 0.3 else "completed"
 
-    played = [play(Contest(make_study("tpe", seed), TOY), fate) for seed in range(10)]
+    played = [play(Contest(make_study("tpe", seed), TOY), fate) for seed in range(20)]
     late = [given.params["a"] for trials in played for given in trials[-10:]]
-    assert mean(value > 0.5 for value in late) < 0.45  # by chance 0.5; by the objective alone nearly 1
+    assert mean(value > 0.3 for value in late) < 0.5  # by chance 0.7; by the objective alone nearly 1
 
 
 @pytest.mark.parametrize("status", ["failed", "diverged", "stopped"])

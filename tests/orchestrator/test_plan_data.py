@@ -72,7 +72,7 @@ def test_labels_that_do_not_fit_the_images_are_refused(
 @pytest.mark.parametrize(
     ("labels", "said"),
     [
-        ([0, 2] * 60, "no image of class 1"),
+        ([0, 2] * 60, "labels must be 0 … 2 without a gap, but no image has 1"),
         ([0] * 119 + [1], "no image of class 1"),
         ([0, 1], "40 validation images cannot be taken from 2"),
     ],

@@ -115,11 +115,22 @@ def test_an_error_in_the_driver_frees_the_study(folder: StudyFolder) -> None:
         writer.append({"event": "start"})
 
 
-def test_a_driver_is_asked_to_end_with_sigterm(folder: StudyFolder, driver: subprocess.Popen[str]) -> None:
-    said = request_stop(folder)
-    assert driver.wait() == -signal.SIGTERM  # this one has no handler for it
-    assert str(driver.pid) in said
-    assert f"orchestrator resume {folder.root}" in said
+def test_a_driver_is_asked_to_end_by_a_file_that_goes_with_it(folder: StudyFolder) -> None:
+    with folder.writer():
+        assert not folder.stop_file.exists()
+        said = request_stop(folder)
+        assert folder.stop_file.exists()
+        assert f"process {os.getpid()}" in said
+        assert f"orchestrator resume {folder.root}" in said
+    assert not folder.stop_file.exists()
+
+
+def test_a_request_that_came_too_late_does_not_stop_the_next_driver(folder: StudyFolder) -> None:
+    with folder.writer():
+        pass
+    folder.stop_file.touch()
+    with folder.writer():
+        assert not folder.stop_file.exists()
 
 
 def test_only_a_running_study_is_asked_to_stop(folder: StudyFolder) -> None:
@@ -130,22 +141,6 @@ def test_only_a_running_study_is_asked_to_stop(folder: StudyFolder) -> None:
         assert (problem.place, problem.value) == (str(folder.root), "no driver is at work on it")
         with folder.writer():
             pass
-
-
-def test_a_driver_on_another_machine_is_not_signalled(folder: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    signalled: list[int] = []
-    monkeypatch.setattr(os, "kill", lambda pid, number: signalled.append(pid))
-    with folder.writer():
-        own = folder.driver_file.read_text()
-        folder.driver_file.write_text(json.dumps({**json.loads(own), "pid": 123, "host": "elsewhere"}))
-        with pytest.raises(CannotRun) as caught:
-            request_stop(folder)
-        folder.driver_file.write_text(own)
-    (problem,) = caught.value.problems
-    assert problem.rule == "a study is stopped on its driver's machine"
-    assert problem.value == "elsewhere"
-    assert "123" in problem.fix
-    assert signalled == []
 
 
 def test_a_drivers_scratch_folder_goes_with_it(folder: StudyFolder) -> None:

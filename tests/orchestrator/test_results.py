@@ -63,7 +63,7 @@ def test_a_best_file_says_where_it_comes_from(tiny_study: MakeStudy, make_record
     arcface, softmax = sorted(Results(folder.root).write_best())
     assert arcface.read_text().splitlines()[:4] == [
         "# The best arcface of the study tiny: trial arcface-001, seed 101.",
-        "# Validation cluster accuracy 0.7124 (40 images, n = 1 run, the top of 2 trials: a fresh seed will likely"
+        "# Validation cluster accuracy 0.7124 (40 images; n = 1 run, the best of up to 2: a fresh seed will likely"
         " score a little less).",
         "# Run it again: orchestrator launch <this file>",
         "name: tiny-best-arcface",

@@ -117,6 +117,21 @@ def test_a_driver_that_is_asked_to_stop_ends_gracefully_and_can_go_on(
     check_exactly_planned(folder)
 
 
+def test_a_driver_that_is_ended_while_ray_starts_says_so_too(small_study: Callable[..., Path], tmp_path: Path) -> None:
+    process, folder = (
+        orchestrator("launch", small_study(**STUDY), "--results", tmp_path),
+        StudyFolder(tmp_path / "small"),
+    )
+    while not folder.study_file.exists():
+        time.sleep(0.02)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGTERM)
+    told, _ = process.communicate(timeout=100)
+    assert process.returncode == 130
+    assert "orchestrator resume" in told
+    assert folder.driver() is None
+
+
 def worker_processes(driver: int) -> list[int]:
     """The processes of this driver's Ray in which a trial is at work."""
     parents, titles = {}, {}

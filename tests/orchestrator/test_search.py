@@ -80,11 +80,12 @@ def test_a_grid_without_a_scheduler_trains_every_trial_to_its_end(
     assert not results.folder.wandb.exists()
 
 
-def test_pbt_moves_margins_while_models_train(load_small: Callable[..., Study], tmp_path: Path) -> None:
+@pytest.mark.parametrize("trials", [3, 4])
+def test_pbt_moves_margins_while_models_train(load_small: Callable[..., Study], tmp_path: Path, trials: int) -> None:
     study = load_small(
         heads="{softmax: , arcface: }",
         training="{epochs: 5, batch_size: 64}",
-        search="{trials_per_head: 4, searcher: random, scheduler: pbt}",
+        search=f"{{trials_per_head: {trials}, searcher: random, scheduler: pbt}}",
         tracking="{mode: 'off'}",
     )
     results = launch(study, tmp_path / "results")
@@ -92,7 +93,8 @@ def test_pbt_moves_margins_while_models_train(load_small: Callable[..., Study], 
     space = study.spaces(10)["arcface"]
 
     assert results.finished
-    assert by_head(results) == {"softmax": 4, "arcface": 4}
+    assert by_head(results) == {"softmax": trials, "arcface": trials}
+    assert {trial.status for trial in results.trials.values()} == {"completed"}
     assert {trial.last_epoch for trial in results.trials.values()} == {5}
     assert changes
     assert {results.trials[event["trial"]].head for event in changes} == {"arcface"}

@@ -18,7 +18,7 @@ from lightning_modules.arcface import ArcFace
 from lightning_modules.data.splits import TrialData
 from orchestrator import plan
 from orchestrator.study import Study
-from orchestrator.trial import Task, reset_process, run_trial
+from orchestrator.trial import CHECKPOINT, Task, finished_epochs, reset_process, run_trial
 
 SAMPLE = np.arange(0, 1000, 10)
 PARAMS = {"lr": 0.01, "head_lr": 0.05, "weight_decay": 0.01, "margin_rad": 0.3, "scale": 15.0}
@@ -112,6 +112,32 @@ def test_embeddings_that_are_not_finite_end_the_trial_as_diverged(
     monkeypatch.setattr(ArcFace, "forward", broken_in_validation(ArcFace.forward))
     run_trial(config(), data, task())
     assert reports == [{"ended": {"status": "diverged", "reason": "embeddings or loss were not finite after epoch 1"}}]
+
+
+def test_a_later_epoch_without_finite_embeddings_is_not_given_an_earlier_ones_score(
+    data: TrialData, reports: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = ArcFace.forward
+
+    def forward(self: Any, images: torch.Tensor) -> torch.Tensor:
+        embeddings = honest(self, images)
+        return embeddings / 0 if not self.training and self.current_epoch == 1 else embeddings
+
+    monkeypatch.setattr(ArcFace, "forward", forward)
+    run_trial(config(), data, task(epochs=3))
+    assert reports[0]["epoch"] == 1
+    assert reports[1:] == [
+        {"ended": {"status": "diverged", "reason": "embeddings or loss were not finite after epoch 2"}}
+    ]
+
+
+def test_half_a_checkpoint_is_none(data: TrialData, reports: list[dict[str, Any]], tmp_path: Path) -> None:
+    run_trial(config(), data, task())
+    whole = tmp_path / "after-2" / CHECKPOINT
+    assert finished_epochs(whole) == 2
+    half = tmp_path / "half.ckpt"
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    assert finished_epochs(half) is None
 
 
 def broken_in_validation(honest: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
