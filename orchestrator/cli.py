@@ -163,7 +163,7 @@ def best(folder: Folder, json: AsJson = False) -> None:
         if json:
             _print_json({"best": known.as_dict()["leaderboard"], "files": [str(path) for path in written]})
         else:
-            _print(tables.leaderboard_of(known), *(f"orchestrator launch {path}" for path in written))
+            _print(*tables.leaderboard_of(known), *(f"orchestrator launch {path}" for path in written))
 
 
 def _ended(results: Results, json: bool) -> None:

@@ -99,14 +99,13 @@ def status(results: Results) -> list[Table | str]:
     return [progress(heads, results.trials, "", "running" if driver else ""), *lines]
 
 
-def leaderboard_of(results: Results) -> Table:
-    """The leaderboard of a study, so far."""
+def leaderboard_of(results: Results) -> list[Table | str]:
+    """The leaderboard of a study, so far, and the settings behind it."""
     study = results.study
     classes = len(set(results.folder.labels().tolist())) if (results.folder.embeddings / "labels.npy").exists() else 2
-    title = (
-        f"{study.name}: cluster accuracy on {study.data.validation_images:,} validation images, {study.embedding_dim}-D"
-    )
-    return leaderboard(results.leaderboard, study.spaces(classes), title)
+    images = f"{study.data.validation_images:,} validation images"
+    table = leaderboard(results.leaderboard, f"{study.name}: cluster accuracy on {images}, {study.embedding_dim}-D")
+    return [table, *best_settings(results.leaderboard, study.spaces(classes)), ""]
 
 
 CAUTION = (
@@ -118,7 +117,7 @@ CAUTION = (
 def ending(results: Results) -> list[Table | str]:
     """What a search says last: the leaderboard and where everything is."""
     folder = results.folder
-    lines: list[Table | str] = [leaderboard_of(results)]
+    lines = leaderboard_of(results)
     if results.best:
         lines += CAUTION
     lost = [trial for trial in results.trials.values() if trial.status in ("failed", "diverged")]
@@ -134,28 +133,33 @@ def ending(results: Results) -> list[Table | str]:
     return lines
 
 
-def leaderboard(standings: list[Standing], spaces: Mapping[str, Mapping[str, Searched]], title: str) -> Table:
-    """The heads, best first, each with both figures of its best trial, what it is the best of, and its settings."""
-    table = _table(title, ("head", "accuracy", "by angle", "by distance", "best of", "trial", "its settings"))
+def leaderboard(standings: list[Standing], title: str) -> Table:
+    """The heads, best first, each with both figures of its best trial and of how many trials it is the best."""
+    table = _table(title, ("head",), ("accuracy", "by angle", "by distance", "best of"))
+    table.add_column("trial")
     for row in standings:
         best = row.best
         if best is None:
-            table.add_row(row.head, "–", "–", "–", "–", "–", "no trial of it has ended with a result")
+            table.add_row(row.head, "–", "–", "–", "–", "none has ended with a result")
             continue
         measured = best.epochs[-1]["metrics"]
         both = (measured.get(f"val/cluster_accuracy_{how}") for how in ("spherical", "euclidean"))
-        searched = {k: v for k, v in best.params.items() if len(spaces[row.head][k].parameter.values) != 1}
         note = "" if best.status == "completed" else f" ({best.status} after {best.last_epoch} epochs)"
         ties = f" = {', '.join(row.ties)}" if row.ties else ""
-        table.add_row(
-            row.head,
-            f"{row.objective:.4f}",
-            *("–" if value is None else f"{value:.4f}" for value in both),
-            str(row.counts[best.status]),
-            best.name + ties + note,
-            settings(searched or best.params),
-        )
+        figures = ("–" if value is None else f"{value:.4f}" for value in (row.objective, *both))
+        table.add_row(row.head, *figures, str(row.counts[best.status]), best.name + ties + note)
     return table
+
+
+def best_settings(standings: list[Standing], spaces: Mapping[str, Mapping[str, Searched]]) -> list[str]:
+    """A line for each head: the searched settings of its best trial, all of them where none was searched."""
+    lines = []
+    for row in standings:
+        if row.best:
+            params = row.best.params
+            searched = {name: params[name] for name in params if len(spaces[row.head][name].parameter.values) != 1}
+            lines.append(f"{row.head:11}{settings(searched or params)}")
+    return lines
 
 
 def progress(heads: Mapping[str, int], trials: Mapping[str, Trial], title: str, caption: str = "") -> Table:
