@@ -15,6 +15,7 @@ OVERRIDES = (
     "training.epochs=1",
     "search.trials_per_head=20",
     "search.scheduler=none",
+    "search.grace_epochs=1",
     "heads={arcface: , cosface: }",
 )
 

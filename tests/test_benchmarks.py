@@ -1,0 +1,46 @@
+"""The benchmarks' study can run, and their figures come out of a record; speeds themselves are never asserted."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from orchestrator import Results, Study, plan
+from orchestrator.records import write_atomic
+
+
+@pytest.fixture
+def overhead() -> ModuleType:
+    path = Path(__file__).parent / "benchmarks" / "overhead.py"
+    spec = importlib.util.spec_from_file_location("overhead", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_study_of_the_overhead_benchmark_is_forty_trials_of_one_epoch(overhead: ModuleType, tmp_path: Path) -> None:
+    planned = plan.make(Study.load("quick", overhead.OVERRIDES), tmp_path)
+    assert (planned.trials, planned.epochs) == (40, 40)
+
+
+def test_overhead_is_what_is_left_of_the_wall_time_beside_training(overhead: ModuleType, tmp_path: Path) -> None:
+    study = Study.load("quick", [*overhead.OVERRIDES, "search.trials_per_head=2"])
+    folder = plan.make(study, tmp_path).folder
+    write_atomic(folder.study_file, study.to_yaml())
+    with folder.writer() as writer:
+        for number, head in enumerate(("arcface", "cosface") * 2):
+            name = f"{head}-{number // 2:03d}"
+            times = {"time/train_s": 3.0, "time/validation_s": 0.5, "time/setup_s": 2.0 if number < 2 else 0.1}
+            start = {"head": head, "index": number // 2, "seed": 0, "params": {}}
+            writer.append({"event": "start", "trial": name, **start})
+            writer.append({"event": "epoch", "trial": name, "epoch": 1, "objective": 0.9, "metrics": times})
+            writer.append({"event": "end", "trial": name, "status": "completed", "reason": ""})
+    found = overhead.figures(Results(folder.root), wall_s=10.0)
+    assert found["outside_training_s_per_trial"] == (2 * 10.0 - 4 * 3.0) / 4
+    assert found["outside_training_share_of_wall"] == 0.4
+    assert (found["setup_s_first_in_a_process"], found["setup_s_later_worst"]) == (2.0, 0.1)
