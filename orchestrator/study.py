@@ -159,6 +159,13 @@ class Study(Section):
         """For each head, every parameter of it: searched, or constant."""
         return {head: self._space(head, num_classes) for head in self.heads}
 
+    def searched(self) -> dict[str, dict[str, Searched]]:
+        """For each head, the parameters that are no constants; which they are does not depend on the classes."""
+        return {
+            head: {name: item for name, item in space.items() if not item.parameter.is_constant}
+            for head, space in self.spaces(num_classes=10).items()
+        }
+
     def _space(self, head: str, num_classes: int) -> dict[str, Searched]:
         space = {}
         for name, setting in settings_of(head).items():

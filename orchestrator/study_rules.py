@@ -53,18 +53,13 @@ def _values(place: str, setting: Setting, written: Any) -> list[Problem]:
 def _dimensions(study: Study) -> list[Problem]:
     """A search over too many parameters at once cannot be an equal contest."""
     problems = []
-    for head, space in study.spaces(num_classes=10).items():
-        searched = [name for name, item in space.items() if len(item.parameter.values) != 1]
-        if len(searched) > MOST_SEARCHED:
+    for head, searched in study.searched().items():
+        names = list(searched)
+        if len(names) > MOST_SEARCHED:
             rule = f"a head searches at most {MOST_SEARCHED} parameters"
-            spare = ", ".join(
-                f"{name}: {space[name].start:.3g}"
-                if isinstance(space[name].start, float)
-                else f"{name}: {space[name].start}"
-                for name in searched[MOST_SEARCHED:]
-            )
-            fix = f"make {len(searched) - MOST_SEARCHED} of them constant, such as {spare}"
-            problems.append(Problem(f"heads.{head}", rule, ", ".join(searched), fix))
+            spare = ", ".join(f"{name}: {parameters.short(searched[name].start)}" for name in names[MOST_SEARCHED:])
+            fix = f"make {len(names) - MOST_SEARCHED} of them constant, such as {spare}"
+            problems.append(Problem(f"heads.{head}", rule, ", ".join(names), fix))
     return problems
 
 

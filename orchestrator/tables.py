@@ -11,6 +11,7 @@ from orchestrator.records import Trial
 from orchestrator.results import Results
 from orchestrator.selection import Standing
 from orchestrator.study import Searched
+from search_spaces.parameters import short
 
 
 def duration(seconds: float) -> str:
@@ -24,9 +25,7 @@ def duration(seconds: float) -> str:
 
 def settings(params: Mapping[str, object]) -> str:
     """name value, name value: numbers with three digits."""
-    return ", ".join(
-        f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in params.items()
-    )
+    return ", ".join(f"{key} {short(value)}" for key, value in params.items())
 
 
 def _table(title: str, left: Iterable[str], right: Iterable[str] = (), caption: str = "") -> Table:
@@ -50,16 +49,13 @@ def plan(planned: Plan) -> list[Table | str]:
             shared.setdefault((name, item), []).append(head)
     constants: dict[str, object] = {}
     for (name, item), heads in shared.items():
-        if len(item.parameter.values) == 1:
-            constants[name if len(heads) == len(planned.spaces) else f"{name} ({', '.join(heads)})"] = (
-                item.parameter.values[0]
-            )
+        whose = "all" if len(heads) == len(planned.spaces) else ", ".join(heads)
+        if item.parameter.is_constant:
+            constants[name if whose == "all" else f"{name} ({whose})"] = item.parameter.values[0]
             continue
         when = f" (if {item.when[0]} is {item.when[1]})" if item.when else ""
-        whose = "all" if len(heads) == len(planned.spaces) else ", ".join(heads)
-        table.add_row(
-            name + when, whose, str(item.parameter), settings({"": item.start}).strip() if starts else "–", item.reason
-        )
+        first = short(item.start) if starts else "–"
+        table.add_row(name + when, whose, str(item.parameter), first, item.reason)
     search, training = study.search, study.training
     scheduler = {
         "asha": "ASHA stops the poorer ones early",
@@ -94,18 +90,22 @@ def status(results: Results) -> list[Table | str]:
     else:
         state = f"interrupted; go on with: orchestrator resume {results.folder.root}"
     lines = [f"{results.study.name}: {ended} of {results.planned} trials ended; {state}"]
-    lost = [trial for trial in results.trials.values() if trial.status in ("failed", "diverged")]
-    lines += [f"  {trial.name} {trial.status}: {trial.reason}" for trial in lost]
+    lines += [f"  {line}" for line in _lost(results)]
     return [progress(heads, results.trials, "", "running" if driver else ""), *lines]
 
 
 def leaderboard_of(results: Results) -> list[Table | str]:
     """The leaderboard of a study, so far, and the settings behind it."""
     study = results.study
-    classes = len(set(results.folder.labels().tolist())) if (results.folder.embeddings / "labels.npy").exists() else 2
     images = f"{study.data.validation_images:,} validation images"
     table = leaderboard(results.leaderboard, f"{study.name}: cluster accuracy on {images}, {study.embedding_dim}-D")
-    return [table, *best_settings(results.leaderboard, study.spaces(classes)), ""]
+    return [table, *best_settings(results.leaderboard, study.searched()), ""]
+
+
+def _lost(results: Results) -> list[str]:
+    """A line for each trial that failed or diverged, with its reason."""
+    lost = (trial for trial in results.trials.values() if trial.status in ("failed", "diverged"))
+    return [f"{trial.name} {trial.status}: {trial.reason}" for trial in lost]
 
 
 CAUTION = (
@@ -120,8 +120,7 @@ def ending(results: Results) -> list[Table | str]:
     lines = leaderboard_of(results)
     if results.best:
         lines += CAUTION
-    lost = [trial for trial in results.trials.values() if trial.status in ("failed", "diverged")]
-    lines += [f"{trial.name} {trial.status}: {trial.reason}" for trial in lost]
+    lines += _lost(results)
     if not results.finished:
         return [*lines, f"Interrupted. Go on with: orchestrator resume {folder.root}"]
     if not results.best:
@@ -151,14 +150,14 @@ def leaderboard(standings: list[Standing], title: str) -> Table:
     return table
 
 
-def best_settings(standings: list[Standing], spaces: Mapping[str, Mapping[str, Searched]]) -> list[str]:
+def best_settings(standings: list[Standing], searched: Mapping[str, Mapping[str, Searched]]) -> list[str]:
     """A line for each head: the searched settings of its best trial, all of them where none was searched."""
     lines = []
     for row in standings:
         if row.best:
             params = row.best.params
-            searched = {name: params[name] for name in params if len(spaces[row.head][name].parameter.values) != 1}
-            lines.append(f"{row.head:11}{settings(searched or params)}")
+            found = {name: value for name, value in params.items() if name in searched[row.head]}
+            lines.append(f"{row.head:11}{settings(found or params)}")
     return lines
 
 

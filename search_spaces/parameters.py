@@ -19,6 +19,11 @@ from typing import Any, Protocol
 Value = float | int | str | bool
 
 
+def short(value: object) -> str:
+    """A value as a person reads it: numbers with three digits."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
 class SpaceError(ValueError):
     """A distribution that makes no sense: which rule it breaks, and what to write instead."""
 
@@ -50,6 +55,10 @@ class Range:
     @property
     def values(self) -> tuple[Value, ...]:
         return ()
+
+    @property
+    def is_constant(self) -> bool:
+        return False
 
     def suggest(self, trial: Suggests, name: str) -> Value:
         if self.integer:
@@ -110,8 +119,12 @@ class Choice:
 
     values: tuple[Value, ...]
 
+    @property
+    def is_constant(self) -> bool:
+        return len(self.values) == 1
+
     def suggest(self, trial: Suggests, name: str) -> Value:
-        if len(self.values) == 1:
+        if self.is_constant:
             return self.values[0]
         chosen: Value = trial.suggest_categorical(name, list(self.values))
         return chosen
@@ -123,7 +136,7 @@ class Choice:
         return value in self.values
 
     def to_wandb(self) -> dict[str, Any]:
-        return {"value": self.values[0]} if len(self.values) == 1 else {"values": list(self.values)}
+        return {"value": self.values[0]} if self.is_constant else {"values": list(self.values)}
 
     def __str__(self) -> str:
         return " | ".join(f"{value:.6g}" if isinstance(value, float) else str(value) for value in self.values)

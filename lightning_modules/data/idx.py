@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from lightning_modules.data.images import DataError, LabelledImages
 
 UNSIGNED_BYTE = 0x08
-PARTS = ("train", "t10k")
 
 
 def find(folder: Path, part: str, kind: str) -> Path:
