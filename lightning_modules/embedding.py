@@ -13,8 +13,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from lightning_modules import geometry
 from lightning_modules.data.batches import Batch
+from lightning_modules.geometry.measures import every_epoch
 
 
 @dataclass(frozen=True)
@@ -106,13 +106,7 @@ class EmbeddingModule(pl.LightningModule):
         finite_N = embeddings_ND.isfinite().all(1)
         measures = {"non_finite_share": 1.0 - float(finite_N.float().mean())}
         if measures["non_finite_share"] == 0:
-            for name, spherical in (("euclidean", False), ("spherical", True)):
-                measures[f"cluster_accuracy_{name}"] = geometry.cluster_accuracy(
-                    embeddings_ND, labels_N, self.num_classes, spherical=spherical
-                )
-            own = "spherical" if self.spherical else "euclidean"
-            measures["cluster_accuracy"] = measures[f"cluster_accuracy_{own}"]
-            measures |= geometry.class_health(embeddings_ND, labels_N, self.num_classes, spherical=self.spherical)
+            measures |= every_epoch(embeddings_ND, labels_N, self.num_classes, spherical=self.spherical)
         return {f"val/{name}": value for name, value in measures.items()}
 
     def head_parameters(self) -> Iterable[nn.Parameter]:

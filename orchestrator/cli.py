@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,6 +41,13 @@ Overrides = Annotated[
 ResultsFolder = Annotated[Path, typer.Option("--results", help="Where studies' folders are made.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 NextName = Annotated[bool, typer.Option("--next-name", help="If the name is taken, take name-2, name-3, …")]
+
+
+class Part(StrEnum):
+    """The parts of a dataset."""
+
+    train = "train"
+    test = "test"
 
 
 def main() -> None:
@@ -164,6 +172,65 @@ def best(folder: Folder, json: AsJson = False) -> None:
             _print_json({"best": known.as_dict()["leaderboard"], "files": [str(path) for path in written]})
         else:
             _print(*tables.leaderboard_of(known), *(f"orchestrator launch {path}" for path in written))
+
+
+@app.command()
+def report(folder: Folder, json: AsJson = False) -> None:
+    """Write report.html into a study's folder, one page with everything; works while it runs."""
+    with _errors():
+        from orchestrator import report as reporting
+        from orchestrator.results import Results
+
+        path = reporting.write(Results(folder))
+        if json:
+            _print_json({"report": str(path), "bytes": path.stat().st_size})
+        else:
+            print(path)
+
+
+@app.command()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER", help="Studies' folders, such as results/quick.")],
+    figure: Annotated[Path, typer.Option("--figure", help="Where the figure is written, .png or .svg.")] = Path(
+        "compare.png"
+    ),
+    json: AsJson = False,
+) -> None:
+    """Put studies side by side: the best of each head as a table and a figure, and what differs between them."""
+    with _errors():
+        from orchestrator.comparison import Comparison
+        from orchestrator.results import Results
+
+        compared = Comparison([Results(folder) for folder in folders])
+        compared.draw(figure)
+        if json:
+            _print_json({**compared.as_dict(), "figure": str(figure)})
+        else:
+            _print(*compared.table(), f"figure    {figure}")
+
+
+@app.command()
+def embed(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A kept model: results/quick/models/arcface.")],
+    data: Annotated[str, typer.Option("--data", help="mnist, a folder of IDX files, or images.npy (uint8).")],
+    part: Annotated[Part, typer.Option("--part", help="Which part of a dataset.")] = Part.train,
+    out: Annotated[Path, typer.Option("--out", help="Where the vectors go, .npy or .parquet.")] = Path("vectors.npy"),
+    json: AsJson = False,
+) -> None:
+    """Write the vectors of images, as a model of a finished study embeds them."""
+    with _errors():
+        from orchestrator import vectors
+
+        if part is Part.test:
+            print("these are test images: what is tuned after a look at them is no longer honest", file=sys.stderr)
+        made = vectors.embed(model, data, part.value, out)
+        files = {"vectors": str(made.path), "labels": str(made.labels_path) if made.labels_path else None}
+        if json:
+            _print_json({**files, "images": made.images, "dimensions": made.dimensions})
+        else:
+            print(f"{made.path}: {made.images:,} vectors of {made.dimensions} dimensions, float32")
+            if made.labels_path:
+                print(f"{made.labels_path}: their classes")
 
 
 def _ended(results: Results, json: bool) -> None:

@@ -105,6 +105,19 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     os.replace(beside, path)
 
 
+def write_npy(path: Path, array: NDArray[Any]) -> None:
+    """Writes an array as .npy, whole or not at all."""
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=False)
+    write_atomic(path, stream.getvalue())
+
+
+def remove_unfinished(root: Path, pid: int) -> None:
+    """Removes what `write_atomic` of a process that was ended has left half written below a folder."""
+    for left in root.rglob(f".*.{pid}"):
+        left.unlink(missing_ok=True)
+
+
 class StudyFolder:
     """The folder of one study and the names in it. Reading needs no lock; writing goes through `writer`."""
 
@@ -117,6 +130,9 @@ class StudyFolder:
         self.best = root / "best"
         self.plots = root / "plots"
         self.embeddings = root / "embeddings"
+        self.analysis = root / "analysis"
+        self.models = root / "models"
+        self.report_file = root / "report.html"
         self.wandb = root / "wandb"
         self.ray = root / "ray"
         self.lock_file = root / ".lock"
@@ -179,7 +195,7 @@ class StudyFolder:
                 shutil.rmtree(driver["scratch"], ignore_errors=True)
 
     def save_embedding(self, trial: str, epoch: int, points: NDArray[np.float16]) -> None:
-        write_atomic(self.embeddings / trial / f"epoch-{epoch:03d}.npy", _npy(points))
+        write_npy(self.embeddings / trial / f"epoch-{epoch:03d}.npy", points)
 
     def embedding(self, trial: str, epoch: int) -> NDArray[np.float16] | None:
         """The sampled validation embeddings (n, D) of a trial after an epoch, if they were kept."""
@@ -187,7 +203,7 @@ class StudyFolder:
         return np.load(path, allow_pickle=False) if path.exists() else None
 
     def save_labels(self, labels: NDArray[np.int64]) -> None:
-        write_atomic(self.embeddings / "labels.npy", _npy(labels))
+        write_npy(self.embeddings / "labels.npy", labels)
 
     def labels(self) -> NDArray[np.int64]:
         """The classes (n,) of the sampled validation images, the same for every trial."""
@@ -239,9 +255,3 @@ def _cut_unfinished(file: IO[bytes], path: Path) -> None:
     """Removes a last line that a crash left without its end, so that the next one begins on a line of its own."""
     content = path.read_bytes()
     file.truncate(content.rfind(b"\n") + 1)
-
-
-def _npy(array: NDArray[Any]) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, array, allow_pickle=False)
-    return stream.getvalue()

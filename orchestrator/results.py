@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,14 @@ class Results:
         """Every trial that was started, by its name."""
         return self.folder.trials()
 
+    @cached_property
+    def num_classes(self) -> int:
+        """How many classes the data has, as its sampled images show; CannotRun while nothing has begun."""
+        if not self.folder.embeddings.exists():
+            rule, fix = "a study that has begun knows its classes", f"orchestrator resume {self.folder.root}"
+            raise CannotRun([Problem(str(self.folder.root), rule, "its search has not begun", fix)])
+        return int(self.folder.labels().max()) + 1
+
     @property
     def planned(self) -> int:
         return len(self.study.heads) * self.study.search.trials_per_head
@@ -45,6 +54,11 @@ class Results:
         """The best trial of each head that has one."""
         return {row.head: row.best for row in self.leaderboard if row.best}
 
+    def analysis(self, head: str) -> dict[str, Any] | None:
+        """Every measure of the embedding of a head's best trial, taken once, after the search; None before that."""
+        path = self.folder.analysis / f"{head}.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
     def best_study(self, head: str) -> Study:
         """A study that trains the best configuration of a head once more, alone, with the same seed."""
         best = self.best[head]
@@ -61,12 +75,16 @@ class Results:
         }
         return Study.model_validate(content)
 
+    def best_yaml(self, head: str) -> str:
+        """`best_study` as a file, with what it reached in its first lines."""
+        return self.best_study(head).to_yaml(_comment(self.study, self.best[head]))
+
     def write_best(self) -> list[Path]:
         """Writes `best/<head>.yaml` for each head, each a study to launch again; returns their paths."""
         paths = []
-        for head, trial in self.best.items():
+        for head in self.best:
             path = self.folder.best / f"{head}.yaml"
-            write_atomic(path, self.best_study(head).to_yaml(_comment(self.study, trial)))
+            write_atomic(path, self.best_yaml(head))
             paths.append(path)
         return paths
 

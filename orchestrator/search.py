@@ -16,14 +16,16 @@ from typing import Any
 import numpy as np
 
 from lightning_modules.data.splits import stratified
-from orchestrator import cluster, gallery, plan, provenance
+from orchestrator import cluster, plan, provenance, report, winners
+from orchestrator.checkpoints import newest
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress, Silent
-from orchestrator.records import StudyFolder, Trial, Writer, write_atomic
+from orchestrator.records import Trial, Writer, write_atomic
+from orchestrator.refresh import Refresher
 from orchestrator.results import Results
 from orchestrator.study import Study
-from orchestrator.trial import CHECKPOINT, Task, finished_epochs, run_trial
+from orchestrator.trial import Task, run_trial
 
 
 def launch(study: Study, results: str | Path = "results", progress: Progress | None = None) -> Results:
@@ -67,7 +69,8 @@ def _run(planned: Plan, writer: Writer, progress: Progress) -> Results:
         for warning in planned.warnings:
             progress.say(f"warning: {warning}")
         try:
-            _search(planned, writer, trials, progress, sample)
+            with Refresher(folder.root):
+                _search(planned, writer, trials, progress, sample)
         except SystemExit:
             progress.say("stopped while Ray was starting")  # Ray's own answer to a SIGTERM in its first seconds
         finally:
@@ -75,7 +78,9 @@ def _run(planned: Plan, writer: Writer, progress: Progress) -> Results:
     results = Results(folder.root)
     results.write_best()
     if results.finished:
-        gallery.draw(results)
+        winners.examine(planned, results, progress.say)
+        progress.say("drawing the report")
+        report.write(results)
     return results
 
 
@@ -94,21 +99,11 @@ def _search(planned: Plan, writer: Writer, trials: dict[str, Trial], progress: P
         contest = Contest(study, planned.spaces, trials.values())
         remaining = contest.remaining
         schedulers = HeadSchedulers(study, planned.spaces, trials.values())
-        checkpoints = _checkpoints(folder, trials)
+        interrupted = [trial for trial in trials.values() if trial.status == "running"]
+        checkpoints = {name: str(path.parent.resolve()) for name, path in newest(folder, interrupted).items()}
         tracker = _tracker(planned, progress.say)
         recorder = Recorder(writer, contest, trials, progress, tracker, schedulers)
-        resources = study.resources
-        task = Task(
-            epochs=study.training.epochs,
-            batch_size=study.training.batch_size,
-            embedding_dim=study.embedding_dim,
-            body=study.body.name,
-            body_options=study.body.options(),
-            sample=sample,
-            cpu=resources.cpu,
-            gpu=resources.gpu,
-            tpu=resources.tpu,
-        )
+        task = Task.of(study, sample)
         population = study.search.scheduler == "pbt"  # Tune's PBT takes all its trials at once and no searcher
         given: dict[str, Any] = {}
         if population:
@@ -119,7 +114,7 @@ def _search(planned: Plan, writer: Writer, trials: dict[str, Trial], progress: P
             tune.Tuner(
                 tune.with_resources(
                     tune.with_parameters(run_trial, data=planned.data, task=task),
-                    {name: amount for name, amount in resources.model_dump().items() if amount},
+                    {name: amount for name, amount in study.resources.model_dump().items() if amount},
                 ),
                 tune_config=tune.TuneConfig(
                     num_samples=1 if population else remaining,
@@ -143,22 +138,6 @@ def _search(planned: Plan, writer: Writer, trials: dict[str, Trial], progress: P
         finally:
             if tracker:
                 tracker.close()
-
-
-def _checkpoints(folder: StudyFolder, trials: dict[str, Trial]) -> dict[str, str]:
-    """The folder of each interrupted trial's newest checkpoint, from whichever attempt, that the record has reached.
-
-    A killed driver may leave one that is an epoch ahead of the record; going on from it would skip that epoch's row.
-    """
-    found: dict[str, tuple[int, str]] = {}
-    for path in folder.ray.glob(f"attempt-*/*/checkpoint_*/{CHECKPOINT}"):
-        trial = trials.get(path.parent.parent.name)
-        if trial is None or trial.status != "running":
-            continue
-        epochs = finished_epochs(path)
-        if epochs is not None and found.get(trial.name, (0, ""))[0] < epochs <= trial.last_epoch:
-            found[trial.name] = epochs, str(path.parent.resolve())
-    return {name: checkpoint for name, (_, checkpoint) in found.items()}
 
 
 def _tracker(planned: Plan, warn: Callable[[str], None]) -> Any:

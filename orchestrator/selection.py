@@ -6,6 +6,7 @@ or failed is never chosen while a completed one exists: its model was not finish
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -40,6 +41,17 @@ def standing(head: str, trials: Iterable[Trial]) -> Standing:
     best = ranked[0] if ranked else None
     ties = tuple(t.name for t in ranked[1:] if best and (t.status, t.objective) == (best.status, best.objective))
     return Standing(head, best, ties, dict(Counter(trial.status for trial in trials)))
+
+
+def wilson(share: float, number: int) -> tuple[float, float]:
+    """The 95% interval of a share of `number` independent images (Wilson 1927): which images there were by chance.
+
+    It says nothing of what another seed would have given.
+    """
+    z = 1.959964
+    middle = (share + z * z / (2 * number)) / (1 + z * z / number)
+    half = z / (1 + z * z / number) * math.sqrt(share * (1 - share) / number + z * z / (4 * number * number))
+    return middle - half, middle + half
 
 
 def leaderboard(heads: Iterable[str], trials: Iterable[Trial]) -> list[Standing]:

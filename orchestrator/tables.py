@@ -28,7 +28,7 @@ def settings(params: Mapping[str, object]) -> str:
     return ", ".join(f"{key} {short(value)}" for key, value in params.items())
 
 
-def _table(title: str, left: Iterable[str], right: Iterable[str] = (), caption: str = "") -> Table:
+def empty_table(title: str, left: Iterable[str], right: Iterable[str] = (), caption: str = "") -> Table:
     """An empty table with columns of text, then columns of numbers."""
     table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     for name in left:
@@ -41,7 +41,7 @@ def _table(title: str, left: Iterable[str], right: Iterable[str] = (), caption: 
 def plan(planned: Plan) -> list[Table | str]:
     """What a study will search, at what cost, and where it will write."""
     study, data = planned.study, planned.data
-    table = _table(f"{study.name}: what is searched", ("parameter", "heads", "space", "first", "why"))
+    table = empty_table(f"{study.name}: what is searched", ("parameter", "heads", "space", "first", "why"))
     starts = study.search.start_from_defaults and study.search.searcher != "grid"
     shared: dict[tuple[str, Searched], list[str]] = {}
     for head, space in planned.spaces.items():
@@ -81,17 +81,23 @@ def plan(planned: Plan) -> list[Table | str]:
 def status(results: Results) -> list[Table | str]:
     """How far a study is, and what it has found."""
     heads = dict.fromkeys(results.study.heads, results.study.search.trials_per_head)
+    running = "running" if results.folder.driver() else ""
+    lines = [f"{results.study.name}: {state(results)}"]
+    lines += [f"  {line}" for line in _lost(results)]
+    return [progress(heads, results.trials, "", running), *lines]
+
+
+def state(results: Results) -> str:
+    """How far a study is, in a line."""
     driver = results.folder.driver()
     ended = sum(trial.status != "running" for trial in results.trials.values())
-    if driver:
-        state = f"running since {driver['started'][:19]} UTC as process {driver['pid']} on {driver['host']}"
-    elif results.finished:
-        state = "finished"
+    if results.finished:
+        doing = "finished"
+    elif driver:
+        doing = f"running since {driver['started'][:19]} UTC as process {driver['pid']} on {driver['host']}"
     else:
-        state = f"interrupted; go on with: orchestrator resume {results.folder.root}"
-    lines = [f"{results.study.name}: {ended} of {results.planned} trials ended; {state}"]
-    lines += [f"  {line}" for line in _lost(results)]
-    return [progress(heads, results.trials, "", "running" if driver else ""), *lines]
+        doing = f"interrupted; go on with: orchestrator resume {results.folder.root}"
+    return f"{ended} of {results.planned} trials ended; {doing}"
 
 
 def leaderboard_of(results: Results) -> list[Table | str]:
@@ -125,7 +131,7 @@ def ending(results: Results) -> list[Table | str]:
         return [*lines, f"Interrupted. Go on with: orchestrator resume {folder.root}"]
     if not results.best:
         return lines
-    lines.append(f"pictures  {folder.plots}/heads.png, and one of each head beside it")
+    lines.append(f"report    {folder.report_file}, one page with everything; its pictures are in {folder.plots}")
     lines.append(f"again     orchestrator launch {folder.best}/{results.leaderboard[0].head}.yaml")
     if any(folder.wandb.glob("offline-run-*")):
         lines.append(f"W&B       wandb sync {folder.wandb}/offline-run-*    (or look here: wandb leet {folder.wandb})")
@@ -134,7 +140,7 @@ def ending(results: Results) -> list[Table | str]:
 
 def leaderboard(standings: list[Standing], title: str) -> Table:
     """The heads, best first, each with both figures of its best trial and of how many trials it is the best."""
-    table = _table(title, ("head",), ("accuracy", "by angle", "by distance", "best of"))
+    table = empty_table(title, ("head",), ("accuracy", "by angle", "by distance", "best of"))
     table.add_column("trial")
     for row in standings:
         best = row.best
@@ -164,7 +170,7 @@ def best_settings(standings: list[Standing], searched: Mapping[str, Mapping[str,
 def progress(heads: Mapping[str, int], trials: Mapping[str, Trial], title: str, caption: str = "") -> Table:
     """Per head: how many trials are done, running, stopped early, failed, to come; and the best so far."""
     counts = ("done", "running", "stopped early", "failed", "to come", "best so far")
-    table = _table(title, ("head",), counts, caption)
+    table = empty_table(title, ("head",), counts, caption)
     for head, planned in heads.items():
         own = [trial for trial in trials.values() if trial.head == head]
         count = {status: sum(t.status == status for t in own) for status in ("completed", "running", "stopped")}

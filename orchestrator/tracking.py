@@ -11,6 +11,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +19,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.records import Event, Trial
+from orchestrator.keepsakes import Keepsakes
+from orchestrator.records import Event, StudyFolder, Trial
 from orchestrator.study import Study
 
 Points = NDArray[np.float16]
@@ -33,6 +35,15 @@ LEAN = {  # a run opens in 0.02 s instead of 0.3 s, and tells W&B nothing about 
     "console": "off",
     "silent": True,
 }
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A trial with its W&B run and the pictures that go with it."""
+
+    trial: Trial
+    run: Any
+    kept: Keepsakes
 
 
 class Tracker:
@@ -53,7 +64,7 @@ class Tracker:
             labels,
             warn,
         )
-        self._runs: dict[str, Any] = {}
+        self._open_runs: dict[str, OpenRun] = {}
         self._mode: Literal["online", "offline"] | None = None  # known once W&B was asked for a key
         self._failed = False
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -68,7 +79,7 @@ class Tracker:
 
     def ended(self, trial: Trial) -> None:
         status, reason = trial.status, trial.reason
-        self._queue.put(lambda: self._finish(trial.name, status, reason))
+        self._queue.put(lambda: self._finish(trial, status, reason))
 
     def close(self) -> None:
         """Ends the runs that are still open as interrupted, and waits for the thread."""
@@ -78,8 +89,8 @@ class Tracker:
     def _work(self) -> None:
         while (job := self._queue.get()) is not None:
             self._attempt(job)
-        for name in list(self._runs):
-            self._attempt(partial(self._finish, name, "interrupted", "the search was interrupted"))
+        for run in list(self._open_runs.values()):
+            self._attempt(partial(self._finish, run.trial, "interrupted", "the search was interrupted"))
 
     def _attempt(self, job: Callable[[], None]) -> None:
         if self._failed:
@@ -103,7 +114,7 @@ class Tracker:
         return False
 
     def _open(self, trial: Trial) -> None:
-        if trial.name in self._runs:
+        if trial.name in self._open_runs:
             return
         import wandb
 
@@ -116,7 +127,7 @@ class Tracker:
             "batch_size": study.training.batch_size,
             "body": study.body.name,
         }
-        self._runs[trial.name] = run = wandb.init(
+        run = wandb.init(
             project=study.tracking.project,
             entity=study.tracking.entity,
             mode=self._mode,
@@ -138,24 +149,46 @@ class Tracker:
             settings=wandb.Settings(**LEAN),
         )
         run.define_metric("objective", summary="last")  # what the trial's model is worth in the end
+        self._open_runs[trial.name] = OpenRun(trial, run, Keepsakes(self._labels))
 
     def _log(self, trial: Trial, row: Event, points: Points) -> None:
-        import wandb
 
+        known = self._open_runs[trial.name]
         logged = {"epoch": row["epoch"], "objective": row["objective"], **row["metrics"]}
         if self._study.tracking.pictures:
-            logged["embedding"] = wandb.Image(self._picture(trial, row, points), caption=f"after epoch {row['epoch']}")
-        self._runs[trial.name].log(logged, step=row["epoch"])
+            logged["embedding"] = _image(known.kept.draw(trial, row, points), f"after epoch {row['epoch']}")
+        known.run.log(logged, step=row["epoch"])
 
-    def _picture(self, trial: Trial, row: Event, points: Points) -> Any:
-        from PIL import Image
-
-        from orchestrator.plots import Panel, embeddings_png
-
-        title = f"{trial.name}, epoch {row['epoch']}: {row['objective']:.4f}"
-        return Image.open(io.BytesIO(embeddings_png([Panel(points, self._labels, title)])))
-
-    def _finish(self, name: str, status: str, reason: str) -> None:
-        run = self._runs.pop(name)
+    def _finish(self, trial: Trial, status: str, reason: str) -> None:
+        known = self._open_runs.pop(trial.name)
+        run = known.run
+        if known.kept.frames and status in ("completed", "stopped"):
+            self._part_with(known)
         run.summary.update({"status": status, "reason": reason})
         run.finish(exit_code=0 if status in ("completed", "stopped") else 1)
+
+    def _part_with(self, known: OpenRun) -> None:
+        """Once, at a run's end: its best epoch, and its last embedding as a table, in space and as it unfolded."""
+        import wandb
+
+        run, trial, kept = known.run, known.trial, known.kept
+        kept.recall(trial, StudyFolder(self._folder.parent))
+        best = kept.best_epoch
+        columns, rows = kept.table()
+        logged: dict[str, Any] = {
+            "embedding_best": _image(kept.frames[best], f"after epoch {best}, the best"),
+            "embedding_table": wandb.Table(columns=columns, data=rows),
+        }
+        if (cloud := kept.cloud()) is not None:
+            logged["embedding_3d"] = wandb.Object3D(cloud)
+        path = Path(run.dir) / "unfolding.gif"
+        path.write_bytes(kept.animation())
+        logged["embedding_unfolds"] = wandb.Video(str(path), format="gif")
+        run.log(logged, step=max(kept.frames))
+
+
+def _image(png: bytes, caption: str) -> Any:
+    import wandb
+    from PIL import Image
+
+    return wandb.Image(Image.open(io.BytesIO(png)), caption=caption)

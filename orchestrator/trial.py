@@ -14,17 +14,18 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_modules.blueprint import Blueprint
 from lightning_modules.data.splits import TrialData
 
 if TYPE_CHECKING:
-    from lightning_modules.embedding import EmbeddingModule
+    from orchestrator.study import Study
 
 CHECKPOINT = "last.ckpt"
 OBJECTIVE_METRIC = "val/cluster_accuracy"
@@ -43,6 +44,21 @@ class Task:
     cpu: float
     gpu: float
     tpu: float
+
+    @classmethod
+    def of(cls, study: Study, sample: NDArray[np.intp]) -> Task:
+        resources = study.resources
+        return cls(
+            epochs=study.training.epochs,
+            batch_size=study.training.batch_size,
+            embedding_dim=study.embedding_dim,
+            body=study.body.name,
+            body_options=study.body.options(),
+            sample=sample,
+            cpu=resources.cpu,
+            gpu=resources.gpu,
+            tpu=resources.tpu,
+        )
 
     @property
     def accelerator(self) -> str:
@@ -68,17 +84,19 @@ def run_trial(config: dict[str, Any], data: TrialData, task: Task) -> None:
         tune.report({"ended": {"status": "failed", "reason": reason, "traceback": traceback.format_exc()}})
 
 
-def build(trial: dict[str, Any], data: TrialData, task: Task) -> EmbeddingModule:
-    """The module of a configuration: parameters of the recipe go there, the others to the head."""
-    from lightning_modules import bodies, head_class
-    from lightning_modules.embedding import Recipe, Trunk
-
-    recipe_names = {field.name for field in fields(Recipe)}
-    params = trial["params"]
-    recipe = Recipe(**{name: value for name, value in params.items() if name in recipe_names})
-    body = bodies.build(task.body, data.train.image_shape, task.embedding_dim, **task.body_options)
-    trunk = Trunk(body, data.num_classes, task.embedding_dim, recipe, data.pixel_mean, data.pixel_std)
-    return head_class(trial["head"])(trunk, **{key: params[key] for key in params if key not in recipe_names})
+def blueprint(head: str, params: dict[str, Any], data: TrialData, task: Task) -> Blueprint:
+    """What a configuration builds."""
+    return Blueprint(
+        head=head,
+        params=params,
+        body=task.body,
+        body_options=task.body_options,
+        embedding_dim=task.embedding_dim,
+        num_classes=data.num_classes,
+        image_shape=data.train.image_shape,
+        pixel_mean=data.pixel_mean,
+        pixel_std=data.pixel_std,
+    )
 
 
 def reset_process(seed: int, threads: int) -> None:
@@ -102,7 +120,7 @@ def _fit(trial: dict[str, Any], data: TrialData, task: Task, started: float) -> 
 
     from lightning_modules.data.batches import ImageBatches
 
-    module = build(trial, data, task)
+    module = blueprint(trial["head"], trial["params"], data, task).build()
     trainer = pl.Trainer(
         max_epochs=task.epochs,
         accelerator=task.accelerator,
@@ -133,17 +151,6 @@ def _last_checkpoint(trial: dict[str, Any]) -> Iterator[str | None]:
         return
     with handed.as_directory() as folder:
         yield str(Path(folder, CHECKPOINT))
-
-
-def finished_epochs(checkpoint: Path) -> int | None:
-    """How many epochs a checkpoint holds; None for one that was not written to its end."""
-    import torch
-
-    try:
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception:  # whatever torch makes of half a file
-        return None
-    return int(content["epoch"]) + 1
 
 
 def _short(value: Any) -> float:

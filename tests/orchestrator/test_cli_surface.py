@@ -33,8 +33,18 @@ SURFACE: dict[str, dict[str, str]] = {
     "status": {"FOLDER": "", "--json": "", "--help": ""},
     "stop": {"FOLDER": "", "--help": ""},
     "best": {"FOLDER": "", "--json": "", "--help": ""},
+    "report": {"FOLDER": "", "--json": "", "--help": ""},
+    "compare": {"FOLDER": "", "--figure <path>": "compare.png", "--json": "", "--help": ""},
+    "embed": {
+        "MODEL": "",
+        "--data <str>": "",
+        "--part <train|test>": "train",
+        "--out <path>": "vectors.npy",
+        "--json": "",
+        "--help": "",
+    },
 }
-LINE = re.compile(r"^  (?P<name>--[a-z-]+(?: \S+)?|[A-Z]+)(?: <\w+>)?  +(?P<text>\S.*)$")
+LINE = re.compile(r"^  (?P<name>--[a-z-]+(?: \S+)?|[A-Z]+)(?: <[\w\[\]]+>)?  +(?P<text>\S.*)$")
 DEFAULT = re.compile(r"\[default: (.*)\]")
 
 

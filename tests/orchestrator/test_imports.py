@@ -16,8 +16,15 @@ TESTS = [path.relative_to(ROOT) for path in sorted((ROOT / "tests").rglob("*.py"
 HOMES = {  # framework → the only files that may import it
     "ray": {f"orchestrator/{name}.py" for name in ("search", "budget", "recorder", "cluster", "trial")},
     "wandb": {"orchestrator/tracking.py"},
-    "matplotlib": {"orchestrator/plots.py"},
-    "mpl_toolkits": {"orchestrator/plots.py"},
+    "matplotlib": {
+        f"orchestrator/plots/{name}.py" for name in ("classes", "embedding", "margins", "search", "sphere", "style")
+    },
+    "mpl_toolkits": {"orchestrator/plots/embedding.py"},
+    "plotly": {"orchestrator/report/page.py"},
+    "jinja2": {"orchestrator/report/page.py"},
+    "safetensors": {"lightning_modules/blueprint.py"},
+    "pyarrow": {"orchestrator/vectors.py"},
+    "sklearn": {"lightning_modules/geometry/clusters.py", "orchestrator/plots/embedding.py"},
     "optuna": {"orchestrator/contest.py"},
     "ruamel": {"orchestrator/study_file.py"},
     "typer": {"orchestrator/cli.py"},
@@ -34,8 +41,15 @@ LIGHT = (
     "cli",
     "search",
     "trial",
+    "tracking",
+    "refresh",
+    "winners",
+    "checkpoints",
+    "comparison",
+    "vectors",
+    "report/__init__",
 )
-HEAVY = {"torch", "ray", "wandb", "matplotlib", "mpl_toolkits", "pytorch_lightning", "scipy"}
+HEAVY = {"torch", "ray", "wandb", "matplotlib", "mpl_toolkits", "pytorch_lightning", "scipy", "sklearn", "plotly"}
 
 
 def imported(path: Path, inside_functions: bool = True) -> Iterator[str]:

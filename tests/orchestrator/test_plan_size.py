@@ -11,7 +11,7 @@ from lightning_modules.data.images import LabelledImages
 from lightning_modules.data.splits import TrialData
 from orchestrator.plan import parameters_of
 from orchestrator.study import Study
-from orchestrator.trial import Task, build
+from orchestrator.trial import Task, blueprint
 
 PARAMS = {"lr": 0.01, "head_lr": 0.05}
 
@@ -26,5 +26,5 @@ def test_the_count_of_weights_is_the_models_own(shape: tuple[int, ...], body: di
     data = TrialData(images, images, 10, 0.0, 1.0)
     study = Study.model_validate({"name": "x", "heads": {"softmax": {}}, "body": body, "embedding_dim": 4})
     task = Task(1, 16, 4, study.body.name, study.body.options(), np.arange(5), 1, 0, 0)
-    module = build({"head": "softmax", "params": PARAMS}, data, task)
+    module = blueprint("softmax", PARAMS, data, task).build()
     assert parameters_of(study, data) == sum(parameter.numel() for parameter in module.parameters())

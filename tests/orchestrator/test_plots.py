@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orchestrator.plots import COLOURS, Panel, embeddings_png, plane_or_space
+from orchestrator.plots.embedding import Panel, embeddings_png, plane_or_space
+from orchestrator.plots.style import COLOURS
 
 
 def panel(dimensions: int, classes: int = 10) -> Panel:
@@ -49,8 +50,8 @@ def test_up_to_three_dimensions_are_shown_as_they_are_and_more_by_their_main_thr
     points = np.random.default_rng(0).normal(size=(50, 3)) * [9, 3, 1]
     assert (plane_or_space(points)[0] == points).all()
     rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(5, 5)))[0]
-    projected, axis = plane_or_space(np.pad(points, ((0, 0), (0, 2))) @ rotation)
+    projected, axes = plane_or_space(np.pad(points, ((0, 0), (0, 2))) @ rotation)
     assert projected.shape == (50, 3)
-    assert "PCA of 5-D" in axis
+    assert axes[0].startswith("PC 1 of 5-D")
     spread = points - points.mean(0)
     assert np.allclose(np.linalg.norm(projected, axis=1), np.linalg.norm(spread, axis=1))

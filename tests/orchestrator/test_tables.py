@@ -154,7 +154,7 @@ def test_the_end_of_a_search_says_where_everything_is(tiny_study: MakeStudy, mak
     (folder.wandb / "offline-run-1").mkdir(parents=True)
     text = printed(tables.ending(Results(folder.root)))
     assert f"orchestrator launch {folder.best}/arcface.yaml" in text
-    assert f"{folder.plots}/heads.png" in text
+    assert f"{folder.report_file}" in text
     assert f"wandb sync {folder.wandb}/offline-run-*" in text
     assert "a fresh seed will likely score a little less" in text
     silent = make_record(tiny_study(name="s", heads={"arcface": {}}, tracking={"mode": "off"}), *trials)
@@ -166,7 +166,7 @@ def test_the_end_of_an_interrupted_search_says_how_to_go_on(tiny_study: MakeStud
     text = printed(tables.ending(Results(folder.root)))
     assert f"Interrupted. Go on with: orchestrator resume {folder.root}" in text
     assert "softmax-000 diverged: because it diverged" in text
-    assert "heads.png" not in text
+    assert "report.html" not in text
 
 
 def test_a_search_in_which_all_failed_names_no_file_that_is_not_there(
@@ -180,4 +180,4 @@ def test_a_search_in_which_all_failed_names_no_file_that_is_not_there(
     text = printed(tables.ending(results))
     assert "arcface-000 failed: because it failed" in text
     assert "arcface.yaml" not in text
-    assert "heads.png" not in text
+    assert "report.html" not in text

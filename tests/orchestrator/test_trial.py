@@ -17,8 +17,9 @@ from ray import tune
 from lightning_modules.arcface import ArcFace
 from lightning_modules.data.splits import TrialData
 from orchestrator import plan
+from orchestrator.checkpoints import finished_epochs
 from orchestrator.study import Study
-from orchestrator.trial import CHECKPOINT, Task, finished_epochs, reset_process, run_trial
+from orchestrator.trial import CHECKPOINT, Task, reset_process, run_trial
 
 SAMPLE = np.arange(0, 1000, 10)
 PARAMS = {"lr": 0.01, "head_lr": 0.05, "weight_decay": 0.01, "margin_rad": 0.3, "scale": 15.0}

@@ -1,4 +1,4 @@
-"""Measures on embeddings: how well classes form clusters. Torch in, plain floats out; any device.
+"""How well classes form clusters: k-means, matched to the classes one to one.
 
 k-means is our own because no kept library clusters on the sphere; its Euclidean half is tested against scikit-learn.
 """
@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
+
+from lightning_modules.geometry import blocks
 
 
 def _seed_centres(points_ND: Tensor, clusters: int, generator: torch.Generator) -> Tensor:
@@ -32,10 +34,8 @@ def _lloyd(points_ND: Tensor, centres_KD: Tensor, spherical: bool, iterations: i
     assigned_N = torch.full((len(points_ND),), -1, device=points_ND.device)
     cost = torch.inf
     for _ in range(iterations):
-        # |x - c|² without |x|², which no choice of centre changes; on the sphere |c| = 1, so this is the angle's order
-        distance_NK = centres_KD.square().sum(1) - 2 * points_ND @ centres_KD.T
-        nearest_N, moved_N = distance_NK.min(1)
-        cost = float(nearest_N.sum(dtype=torch.float64))
+        moved_N, cost_N = blocks.nearest(points_ND, centres_KD)
+        cost = float(cost_N.sum(dtype=torch.float64))
         if torch.equal(moved_N, assigned_N):
             break
         assigned_N = moved_N
@@ -59,8 +59,7 @@ def kmeans(
 
     `spherical` clusters by angle (Dhillon and Modha 2001): points and centres live on the unit sphere.
     """
-    points_ND = points_ND.float()
-    points_ND = F.normalize(points_ND) if spherical else points_ND - points_ND.mean(0)
+    points_ND = blocks.placed(points_ND, spherical)
     generator = torch.Generator(points_ND.device).manual_seed(seed)
     runs = (
         _lloyd(points_ND, _seed_centres(points_ND, clusters, generator), spherical, iterations) for _ in range(restarts)
@@ -68,12 +67,24 @@ def kmeans(
     return min(runs, key=lambda run: run[1])[0]
 
 
+def matched(clusters_N: Tensor, labels_N: Tensor, num_classes: int) -> Tensor:
+    """The class (N,) of each point's cluster, under the one-to-one matching with the most points right (Hungarian)."""
+    joint = counts(labels_N, clusters_N, num_classes)
+    classes, clusters = linear_sum_assignment(joint.numpy(), maximize=True)
+    class_of = torch.empty(num_classes, dtype=torch.long)
+    class_of[torch.from_numpy(clusters)] = torch.from_numpy(classes)
+    return class_of.to(clusters_N.device)[clusters_N]
+
+
+def counts(rows_N: Tensor, columns_N: Tensor, num_classes: int) -> Tensor:
+    """How often each pair occurs, (C, C) on the CPU; with labels and matched clusters the confusion matrix."""
+    joint = torch.bincount(rows_N * num_classes + columns_N, minlength=num_classes**2)
+    return joint.reshape(num_classes, num_classes).cpu()
+
+
 def matched_accuracy(clusters_N: Tensor, labels_N: Tensor, num_classes: int) -> float:
-    """The share of points whose cluster is their class's, under the one-to-one matching that is best (Hungarian)."""
-    joint = torch.bincount(labels_N * num_classes + clusters_N, minlength=num_classes**2)
-    table = joint.reshape(num_classes, num_classes).cpu().numpy()
-    rows, columns = linear_sum_assignment(table, maximize=True)
-    return float(table[rows, columns].sum() / len(labels_N))
+    """The share of points whose cluster is their class's."""
+    return float((matched(clusters_N, labels_N, num_classes) == labels_N).double().mean())
 
 
 def cluster_accuracy(points_ND: Tensor, labels_N: Tensor, num_classes: int, *, spherical: bool, seed: int = 0) -> float:
@@ -82,31 +93,19 @@ def cluster_accuracy(points_ND: Tensor, labels_N: Tensor, num_classes: int, *, s
     return matched_accuracy(clusters_N, labels_N, num_classes)
 
 
-def class_means(points_ND: Tensor, labels_N: Tensor, num_classes: int) -> Tensor:
-    """Means (C, D) of each class; NaN where a class has no point."""
-    sums_CD = points_ND.new_zeros(num_classes, points_ND.shape[1]).index_add_(0, labels_N, points_ND)
-    return sums_CD / torch.bincount(labels_N, minlength=num_classes)[:, None]
+def agreement(clusters_N: Tensor, labels_N: Tensor) -> dict[str, float]:
+    """Adjusted and normalised mutual information between clusters and classes; 1 is perfect, 0 is chance (AMI)."""
+    from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
+
+    pair = labels_N.cpu().numpy(), clusters_N.cpu().numpy()
+    return {"ami": float(adjusted_mutual_info_score(*pair)), "nmi": float(normalized_mutual_info_score(*pair))}
 
 
-def class_health(points_ND: Tensor, labels_N: Tensor, num_classes: int, *, spherical: bool) -> dict[str, float]:
-    """How the classes stand to each other, around their own means (unit vectors when `spherical`).
+def silhouette(points_ND: Tensor, labels_N: Tensor, *, spherical: bool) -> float:
+    """Mean silhouette of the classes (Rousseeuw 1987), −1 to 1: how much nearer points are to their own class.
 
-    nearest_mean_accuracy: share of points nearest to the mean of their own class.
-    target_angle_p50_rad, target_angle_p95_rad: quantiles of the angle between a point and its class's mean direction.
-    collapsed_pairs_share: share of class pairs whose means lie closer than the mean distance of points to their own
-    mean; 0 is sound, 1 is a collapsed embedding.
+    On the unit sphere the distance is the chord. Blockwise, but every pair counts: 50,000 points take a minute.
     """
-    points_ND = F.normalize(points_ND.float()) if spherical else points_ND.float()
-    means_CD = class_means(points_ND, labels_N, num_classes)
-    nearest_N = torch.cdist(points_ND, means_CD).nan_to_num(nan=torch.inf).argmin(1)
-    own_ND = means_CD[labels_N]
-    cosine_N = F.cosine_similarity(points_ND, own_ND).clamp(-1, 1)
-    median, high = torch.quantile(cosine_N.acos(), torch.tensor([0.5, 0.95], device=cosine_N.device)).tolist()
-    spread = (points_ND - own_ND).norm(dim=1).mean()
-    apart = torch.pdist(means_CD[~means_CD.isnan().any(1)])
-    return {
-        "nearest_mean_accuracy": float((nearest_N == labels_N).float().mean()),
-        "target_angle_p50_rad": median,
-        "target_angle_p95_rad": high,
-        "collapsed_pairs_share": float((apart < spread).float().mean()),
-    }
+    from sklearn.metrics import silhouette_score
+
+    return float(silhouette_score(blocks.placed(points_ND, spherical).cpu().numpy(), labels_N.cpu().numpy()))

@@ -1,0 +1,163 @@
+"""Pictures of a search: what the trials learned, where they were, and how the best of each head grew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import takewhile
+
+from lightning_modules.margins import margin_of
+from orchestrator import selection
+from orchestrator.plots import margins, search
+from orchestrator.plots.search import Axis, Interval
+from orchestrator.plots.style import Picture, head_styles
+from orchestrator.records import Trial
+from orchestrator.results import Results
+from search_spaces.parameters import Range, short
+
+
+def by_head(results: Results) -> dict[str, list[Trial]]:
+    """The trials of each head, in order of their start."""
+    return {head: [trial for trial in results.trials.values() if trial.head == head] for head in results.study.heads}
+
+
+def rungs(results: Results) -> list[int]:
+    """The epochs after which ASHA compares the trials of a head and stops the poorer ones."""
+    asked = results.study.search
+    if asked.scheduler != "asha":
+        return []
+    milestones = (asked.grace_epochs * asked.reduction_factor**power for power in range(64))
+    return [*takewhile(lambda epoch: epoch < results.study.training.epochs, milestones)]
+
+
+def pictures(results: Results) -> Iterator[Picture]:
+    """The pictures of a search, one after the other."""
+    if results.best:
+        yield _heads(results)
+    yield _progress(results)
+    yield _curves(results)
+    yield from (picture for picture in (_maps(results), _margins(results)) if picture)
+
+
+def _heads(results: Results) -> Picture:
+    images = results.study.data.validation_images
+    rows = []
+    for row in results.leaderboard:
+        if row.best is None:
+            continue
+        others = [trial.objective for trial in results.trials.values() if trial.head == row.head and trial.objective]
+        low, high = selection.wilson(row.objective, images)
+        count = row.counts[row.best.status]
+        rows.append(Interval(row.head, row.head, row.objective, low, high, tuple(others), f"best of {count}"))
+    caption = (
+        f"The best trial of each head, one run each (n = 1), on {images:,} validation images. The band is the 95%"
+        " interval for the chance of which images these were (Wilson); it does not cover the chance of another seed,"
+        " nor that the best of several trials is partly lucky. Ticks are the other trials; those far below are cut off."
+    )
+    said = "; ".join(f"{row.head} {row.value:.4f}" for row in rows)
+    figure = search.heads(rows, head_styles([*results.study.heads]), "The best trial of each head")
+    return Picture(
+        "accuracy", "Heads side by side", caption, f"Accuracy of the best trial of each head: {said}.", figure
+    )
+
+
+def _progress(results: Results) -> Picture:
+    began = min((row["time"] for trial in results.trials.values() for row in trial.epochs), default="")
+    series: dict[str, list[tuple[float, float]]] = {}
+    for head, trials in by_head(results).items():
+        ended = [trial for trial in trials if trial.status in ("completed", "stopped") and trial.epochs]
+        points = [(_minutes(began, trial.epochs[-1]["time"]), trial.objective or 0.0) for trial in ended]
+        series[head] = sorted(points)
+    caption = (
+        "The best objective so far of each head, over its ended trials and over time since the first result."
+        " A line that still rises at the right would gain from more trials."
+    )
+    styles = head_styles([*results.study.heads])
+    figure = search.progress(series, styles, f"{results.study.name}: best so far")
+    return Picture("progress", "Best so far", caption, "Step lines of the best accuracy so far of each head.", figure)
+
+
+def _minutes(began: str, at: str) -> float:
+    return (datetime.fromisoformat(at) - datetime.fromisoformat(began)).total_seconds() / 60
+
+
+def _curves(results: Results) -> Picture:
+    trials = by_head(results)
+    marks = rungs(results)
+    stops = ""
+    if marks:
+        epochs = ", ".join(map(str, marks))
+        stops = f" Dotted lines are ASHA's rungs, after epochs {epochs}: × marks who was stopped there."
+    caption = (
+        "Every trial's cluster accuracy over the epochs: black the best, blue those that ran to their end, grey the"
+        f" others.{stops}"
+    )
+    figure = search.curves(
+        trials, results.best, marks, results.study.training.epochs, f"{results.study.name}: training curves"
+    )
+    return Picture(
+        "curves", "Training curves", caption, "Accuracy over epochs of every trial, one panel a head.", figure
+    )
+
+
+def _maps(results: Results) -> Picture | None:
+    axes = {head: found for head in results.study.heads if (found := _axes(results, head))}
+    if not axes:
+        return None
+    caption = (
+        "Each trial at its settings, the darker the better (colours span the better half of each head's trials; ▾ was"
+        " stopped early, × failed). Dotted lines are the borders of the space. The ring is the best that ran to its"
+        " end; if it touches a border, the space may be too narrow."
+    )
+    figure = search.maps(by_head(results), axes, f"{results.study.name}: where the trials were")
+    return Picture("maps", "Margins and scales", caption, "Maps of the trials' settings, coloured by accuracy.", figure)
+
+
+def _axes(results: Results, head: str) -> tuple[Axis, Axis] | None:
+    """The two searched numbers worth a map: a margin and a scale where there are such, else learning rates."""
+    found = [
+        Axis(name, item.parameter.low, item.parameter.high, item.parameter.log)
+        for name, item in results.study.spaces(results.num_classes)[head].items()
+        if isinstance(item.parameter, Range) and not item.when
+    ]
+    wanted = ("margin_rad", "margin_cos", "margin_mult", "margin_dist", "scale", "head_lr", "lr")
+    found.sort(key=lambda axis: wanted.index(axis.name) if axis.name in wanted else len(wanted))
+    return (found[0], found[1]) if len(found) > 1 else None
+
+
+def parallel(results: Results, head: str) -> Picture:
+    """Every trial of one head through its settings."""
+    space = results.study.searched()[head]
+    logs = {name: isinstance(item.parameter, Range) and item.parameter.log for name, item in space.items()}
+    trials = by_head(results)[head]
+    caption = (
+        f"Every trial of {head} as a line through its settings to its cluster accuracy; dotted ones were stopped early,"
+        " the thick one is the best. Each axis spans what was tried."
+    )
+    figure = search.parallel(head, [*space], logs, trials, f"{head}: {len(trials)} trials")
+    return Picture(
+        f"{head}-parallel", "Settings", caption, f"Parallel coordinates of the {len(trials)} trials of {head}.", figure
+    )
+
+
+def _margins(results: Results) -> Picture | None:
+    curves = {}
+    for head, trial in results.best.items():
+        margin = margin_of(head, trial.params)
+        if margin:
+            own = {
+                name: value
+                for name, value in trial.params.items()
+                if name.startswith(("margin_", "crossover")) and name != "margin_warmup_epochs"
+            }
+            said = ", ".join(f"{name} {short(value)}" for name, value in own.items())
+            curves[head] = f"{head} ({said})", margin.target_cosine
+    if not curves:
+        return None
+    caption = (
+        "What stands in place of cos θ of the own class in the logits, for the best trial of each angular head. The"
+        " lower a curve, the more its margin asks; all continue falling beyond 180° − margin (the A-Softmax extension)."
+    )
+    styles = head_styles([*results.study.heads])
+    figure = margins.target_logits(curves, styles, f"{results.study.name}: what the margins ask")
+    return Picture("margins", "Target logits", caption, "Target cosine of each angular head over the angle.", figure)

@@ -1,0 +1,47 @@
+"""Keeps `report.html` up to date while a search runs: from a process of its own, at the lowest priority."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from orchestrator.records import remove_unfinished
+
+EVERY_S = 300.0
+
+
+class Refresher:
+    """Writes a study's report every few minutes as long as the context lasts; never two at a time."""
+
+    def __init__(self, folder: Path, every_s: float = EVERY_S) -> None:
+        self._folder, self._every_s = folder, every_s
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="report-refresh", daemon=True)
+
+    def __enter__(self) -> Refresher:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while not self._over.wait(self._every_s):
+            self._refresh()
+
+    def _refresh(self) -> None:
+        lowest = ["nice", "-n", "19"] if shutil.which("nice") else []
+        command = [*lowest, sys.executable, "-m", "orchestrator", "report", str(self._folder)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        none = subprocess.DEVNULL
+        child = subprocess.Popen(command, env=environment, stdin=none, stdout=none, stderr=none)
+        while child.poll() is None:
+            if self._over.wait(0.2):
+                child.terminate()  # the search has ended and will write the last report itself
+                child.wait()
+                remove_unfinished(self._folder, child.pid)

@@ -1,0 +1,19 @@
+"""The report: one self-contained page made from a study's folder, at any time: what is known so far.
+
+It opens from disk without a network; everything in it, the plotting library included, is inlined once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from orchestrator.results import Results
+
+
+def write(results: Results) -> Path:
+    """Draws the study's pictures, writes `report.html` beside them, and returns its path."""
+    from orchestrator.records import write_atomic
+    from orchestrator.report import content, page
+
+    write_atomic(results.folder.report_file, page.render(content.collect(results)))
+    return results.folder.report_file

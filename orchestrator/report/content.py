@@ -1,0 +1,232 @@
+"""What a report says: everything that a study's folder knows, as plain values for the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from orchestrator import gallery, selection, tables
+from orchestrator.gallery import of_heads, of_search
+from orchestrator.gallery.of_heads import Best
+from orchestrator.plots.embedding import plane_or_space
+from orchestrator.plots.style import COLOURS, Picture
+from orchestrator.records import Trial, now, write_atomic
+from orchestrator.report import words
+from orchestrator.results import Results
+from search_spaces.parameters import short
+
+PALETTE = 128  # colours of a picture in the page: a third of the bytes
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture inside the page."""
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    source: str
+    width: int
+    height: int
+
+
+def collect(results: Results) -> dict[str, Any]:
+    """All that the page shows; draws and keeps the pictures on the way."""
+    study = results.study
+    bests = of_heads.bests(results)
+    found = {best.head: best for best in bests}
+    sheet = [_shown(results, of_heads.side_by_side(results, bests))] if bests else []
+    return {
+        "study": study,
+        "state": tables.state(results),
+        "written": now()[:16].replace("T", " ") + " UTC",
+        "asked": _asked(results),
+        "study_yaml": study.to_yaml(),
+        "spaces": _spaces(results),
+        "images": study.data.validation_images,
+        "caution": " ".join(tables.CAUTION),
+        "leaderboard": [_standing(results, place, row) for place, row in enumerate(results.leaderboard, start=1)],
+        "sheet": sheet,
+        "heads": [_head(results, head, trial, found.get(head)) for head, trial in results.best.items()],
+        "search": [_shown(results, picture) for picture in of_search.pictures(results)],
+        "lost": [trial for trial in results.trials.values() if trial.status in ("failed", "diverged")],
+        "settings": _setting_names(results),
+        "trials": [_trial(results, trial) for trial in results.trials.values()],
+        "provenance": _provenance(results),
+        "scatter": _scatter(bests),
+    }
+
+
+def _shown(results: Results, picture: Picture) -> Shown:
+    path = gallery.keep(results.folder, picture)
+    image = Image.open(path).convert("RGB").quantize(PALETTE, dither=Image.Dither.NONE)
+    stream = io.BytesIO()
+    image.save(stream, "PNG", optimize=True)
+    source = _data_url(stream.getvalue(), "png")
+    return Shown(picture.name, picture.title, picture.caption, picture.alt, source, *image.size)
+
+
+def _data_url(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _asked(results: Results) -> list[tuple[str, str]]:
+    study = results.study
+    search, training = study.search, study.training
+    scheduler = {"asha": f"ASHA stops the poorer ones early, after epochs {of_search.rungs(results)}"}
+    scheduler |= {"pbt": "PBT moves their margins while they train", "none": "none is stopped early"}
+    return [
+        (
+            "data",
+            f"{study.data.source}, {study.data.validation_images:,} images to validate; the test images stay sealed",
+        ),
+        ("model", f"{study.body.name} body, {study.embedding_dim}-D embedding"),
+        ("training", f"{training.epochs} epochs in batches of {training.batch_size}"),
+        (
+            "search",
+            f"{len(study.heads)} heads × {search.trials_per_head} trials, {search.searcher}, seed {search.seed}",
+        ),
+        ("scheduler", scheduler[search.scheduler]),
+    ]
+
+
+def _spaces(results: Results) -> list[tuple[str, str, str, str]]:
+    """(head, setting, space, why) of everything that is searched."""
+    rows = []
+    for head, space in results.study.spaces(results.num_classes).items():
+        for name, item in space.items():
+            if not item.parameter.is_constant:
+                when = f" (if {item.when[0]} is {item.when[1]})" if item.when else ""
+                rows.append((head, name + when, str(item.parameter), item.reason))
+    return rows
+
+
+def _standing(results: Results, place: int, row: selection.Standing) -> dict[str, Any]:
+    if row.best is None:
+        return {"place": "–", "head": row.head, "trial": None}
+    metrics = row.best.epochs[-1]["metrics"]
+    low, high = selection.wilson(row.objective, results.study.data.validation_images)
+    return {
+        "place": place,
+        "head": row.head,
+        "trial": row.best.name,
+        "accuracy": f"{row.objective:.4f}",
+        "interval": f"{low:.4f} – {high:.4f}",
+        "by_angle": _number(metrics.get("val/cluster_accuracy_spherical")),
+        "by_distance": _number(metrics.get("val/cluster_accuracy_euclidean")),
+        "count": row.counts[row.best.status],
+        "note": "" if row.best.status == "completed" else f"{row.best.status} after {row.best.last_epoch} epochs",
+        "ties": row.ties,
+    }
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _head(results: Results, head: str, trial: Trial, best: Best | None) -> dict[str, Any]:
+    """A head's best: its configuration, its measures, its pictures."""
+    analysis = best.analysis if best else None
+    measured = (
+        analysis["measures"]
+        if analysis
+        else {name.removeprefix("val/"): value for name, value in trial.epochs[-1]["metrics"].items()}
+    )
+    pictures: list[Shown] = []
+    if best:
+        pictures = [_shown(results, picture) for picture in of_heads.pictures(best)]
+    if results.study.searched()[head]:
+        pictures.append(_shown(results, of_search.parallel(results, head)))
+    gif = of_heads.unfolding(best) if best else None
+    if gif:
+        write_atomic(results.folder.plots / f"{head}-epochs.gif", gif)
+    return {
+        "head": head,
+        "trial": trial,
+        "accuracy": f"{trial.objective:.4f}",
+        "count": sum(each.head == head and each.status == trial.status for each in results.trials.values()),
+        "settings": [(name, short(value)) for name, value in trial.params.items()],
+        "yaml": results.best_yaml(head),
+        "command": f"orchestrator launch {results.folder.best / head}.yaml",
+        "measures": words.written(measured),
+        "measured_on": f"{analysis['points']:,} validation images" if analysis else "the validation images",
+        "pictures": pictures,
+        "gif": _data_url(gif, "gif") if gif else None,
+        "gif_size": Image.open(io.BytesIO(gif)).size if gif else None,
+    }
+
+
+def _setting_names(results: Results) -> list[str]:
+    """Every setting that differs between trials, in the order of their first appearance."""
+    values: dict[str, set[str]] = {}
+    for trial in results.trials.values():
+        for name, value in trial.params.items():
+            values.setdefault(name, set()).add(str(value))
+    searched = {name for space in results.study.searched().values() for name in space}
+    return [name for name in values if name in searched]
+
+
+def _trial(results: Results, trial: Trial) -> dict[str, Any]:
+    times = [
+        row["metrics"].get("time/train_s", 0.0) + row["metrics"].get("time/validation_s", 0.0) for row in trial.epochs
+    ]
+    last = trial.epochs[-1]["metrics"] if trial.epochs else {}
+    return {
+        "trial": trial,
+        "is_best": trial.name in {best.name for best in results.best.values()},
+        "seconds": f"{sum(times):.1f}",
+        "separations": [last.get(f"val/{name}") for name in ("separation_ratio", "distance_ratio")],
+        "settings": {name: short(value) for name, value in trial.params.items()},
+        "raw": trial.params,
+    }
+
+
+def _provenance(results: Results) -> list[tuple[str, str]]:
+    path = results.folder.provenance_file
+    if not path.exists():
+        return []
+    known = json.loads(path.read_text())
+    git = known.get("git")
+    commit = "not in a git checkout" if not git else git["commit"] + (" with changes on top" if git["changed"] else "")
+    packages = ", ".join(f"{name} {version}" for name, version in known["packages"].items() if version)
+    rows = [
+        ("started", known["started"]),
+        ("command", " ".join(known["command"])),
+        ("code", f"orchestrator {known['orchestrator']}, commit {commit}"),
+        ("Python", f"{known['python']}; {packages}"),
+        ("machine", f"{known['processor']}, {known['cpus']} cores, {known['gpus']} GPUs, {known['memory_gb']} GB"),
+        ("system", known["platform"]),
+        ("seeds", ", ".join(f"{name} {seed}" for name, seed in known["seeds"].items())),
+        ("at a time", f"{known['trials_at_a_time']} trials"),
+    ]
+    rows += [("resumed", each["started"]) for each in known["resumed"]]
+    return rows
+
+
+def _scatter(bests: Iterable[Best]) -> str | None:
+    """The embeddings for the interactive scatter, as JSON that is safe inside a script element."""
+    rows, labels = [], None
+    for best in bests:
+        points, axes = plane_or_space(best.points)
+        labels = best.labels
+        rows.append(
+            {
+                "head": best.head,
+                "title": best.title,
+                "axes": axes,
+                "spherical": best.spherical and best.dimensions <= 3,
+                "points": [[float(f"{value:.4g}") for value in column] for column in np.asarray(points).T],
+            }
+        )
+    if labels is None:
+        return None
+    content = {"labels": labels.tolist(), "colours": COLOURS, "heads": rows}
+    return json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")

@@ -1,0 +1,27 @@
+"""The page: fills the template and inlines style, scripts and the plotting library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+
+
+def render(content: Mapping[str, Any]) -> str:
+    """HTML that needs nothing but itself. Whatever a study's author wrote is escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    inlined = {name: Markup((HERE / file).read_text("utf-8")) for name, file in FILES.items()}
+    plotly = Markup(get_plotlyjs()) if content["scatter"] else ""
+    scatter = Markup(content["scatter"] or "")
+    return environment.get_template("page.html").render({**content, **inlined, "plotly": plotly, "scatter": scatter})
+
+
+FILES = {"style": "style.css", "page_script": "page.js", "scatter_script": "scatter.js"}

@@ -1,0 +1,112 @@
+"""Vectors of images: a kept model, a dataset, and a file that any tool reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_modules import blueprint
+from lightning_modules.blueprint import Blueprint, ModelError
+from lightning_modules.data import sources
+from lightning_modules.data.images import DataError
+from orchestrator.errors import CannotRun, Problem
+from orchestrator.records import write_atomic, write_npy
+
+if TYPE_CHECKING:
+    from lightning_modules.embedding import EmbeddingModule
+
+FORMATS = (".npy", ".parquet")
+PARTS = {"train": "train", "test": "t10k"}  # as people say, as the files of MNIST are called
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What was written, and where."""
+
+    path: Path
+    labels_path: Path | None
+    images: int
+    dimensions: int
+
+
+def embed(model: Path, data: str, part: str, out: Path) -> Embedded:
+    """Writes the embeddings (N, D) float32 of a dataset to `out`, .npy or .parquet, in the dataset's order.
+
+    data: "mnist", a folder of IDX files, or a .npy file of uint8 images (N, H, W[, channels]). part: "train" or
+    "test", which a .npy file does not have. Labels go to `<out>.labels.npy`, or into the parquet file. Raises
+    CannotRun for what is missing, unreadable, or does not fit the model.
+    """
+    if out.suffix not in FORMATS:
+        raise _refused("--out", f"vectors are written as {' or '.join(FORMATS)}", str(out), "name it vectors.npy")
+    try:
+        images, labels = _load(data, PARTS[part])
+        design, module = blueprint.load(model)
+    except DataError as error:
+        raise _refused("--data", "the images must be readable", str(error), "mnist, a folder, or images.npy") from error
+    except ModelError as error:
+        fix = "name a model's folder, such as results/quick/models/arcface"
+        raise _refused("MODEL", "a model's folder holds config.json and model.safetensors", str(error), fix) from error
+    _check_shape(design, images)
+    vectors = _on_best_device(module, images)
+    labels_path = None
+    if out.suffix == ".npy":
+        write_npy(out, vectors)
+        if labels is not None:
+            labels_path = out.with_suffix(".labels.npy")
+            write_npy(labels_path, labels)
+    else:
+        write_atomic(out, _parquet(vectors, labels))
+    return Embedded(out, labels_path, *vectors.shape)
+
+
+def _load(data: str, part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
+    path = Path(data)
+    if path.suffix != ".npy":
+        known = sources.load("mnist" if data == "mnist" else "idx", None if data == "mnist" else path, part)
+        return known.images, known.labels
+    try:
+        images = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: {error}") from error
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or not len(images):
+        raise DataError(f"{path} has {images.dtype} of shape {images.shape}, not uint8 images (N, H, W[, channels])")
+    return images, None
+
+
+def _check_shape(design: Blueprint, images: NDArray[np.uint8]) -> None:
+    rows, columns, channels = design.image_shape
+    found = images.shape[1:] if images.ndim == 4 else (*images.shape[1:], 1)
+    if found != (rows, columns, channels):
+        fix = "resize the images, or embed with a model that was trained on such"
+        shapes = f"{rows} × {columns} × {channels}", " × ".join(map(str, found))
+        raise _refused("--data", f"this model takes images of {shapes[0]}", shapes[1], fix)
+
+
+def _on_best_device(module: EmbeddingModule, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    import torch
+
+    module.to("cuda" if torch.cuda.is_available() else "cpu")
+    vectors: NDArray[np.float32] = blueprint.embed(module, images).cpu().numpy()
+    return vectors
+
+
+def _parquet(vectors: NDArray[np.float32], labels: NDArray[np.int64] | None) -> bytes:
+    """Columns `index`, `label` where there are labels, and `embedding`, a list of as many floats as dimensions."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    columns = {"index": pa.array(np.arange(len(vectors)))}
+    if labels is not None:
+        columns["label"] = pa.array(labels)
+    columns["embedding"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
+    sink = pa.BufferOutputStream()
+    parquet.write_table(pa.table(columns), sink)
+    return bytes(sink.getvalue())
+
+
+def _refused(place: str, rule: str, value: str, fix: str) -> CannotRun:
+    return CannotRun([Problem(place, rule, value, fix)])

@@ -1,0 +1,72 @@
+"""What a finished search keeps of each head's best trial: its model, and every measure of its embedding.
+
+The measures are taken on all validation images. They are the images that chose the trial, so its numbers flatter it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from lightning_modules import blueprint
+from orchestrator import checkpoints, trial
+from orchestrator.plan import Plan
+from orchestrator.records import Trial, write_atomic
+from orchestrator.results import Results
+
+
+def examine(planned: Plan, results: Results, say: Callable[[str], None]) -> None:
+    """Writes `models/<head>/` and `analysis/<head>.json` for each head's best; those that are there stay."""
+    todo = [best for best in results.best.values() if not _is_examined(results, best)]
+    found = checkpoints.newest(results.folder, todo)
+    for best in todo:
+        path = found.get(best.name)
+        if path is None or checkpoints.finished_epochs(path) != best.last_epoch:
+            say(f"{best.name}: no checkpoint of epoch {best.last_epoch} is left, so no model and no analysis of it")
+            continue
+        started = time.perf_counter()
+        _examine(planned, results, best, path)
+        say(f"{best.name}: model kept, embedding measured in {time.perf_counter() - started:.1f} s")
+
+
+def _is_examined(results: Results, best: Trial) -> bool:
+    analysis = results.analysis(best.head) or {}
+    about = blueprint.about(results.folder.models / best.head)
+    identity = (best.name, best.last_epoch)
+    return all((known.get("trial"), known.get("epoch")) == identity for known in (analysis, about))
+
+
+def _examine(planned: Plan, results: Results, best: Trial, checkpoint: Path) -> None:
+    import torch
+
+    from lightning_modules.geometry import measures
+
+    data, folder = planned.data, results.folder
+    design = trial.blueprint(best.head, best.params, data, trial.Task.of(planned.study, np.empty(0, np.intp)))
+    module = design.build()
+    module.load_state_dict(checkpoints.load(checkpoint)["state_dict"])
+    about = {
+        "study": planned.study.name,
+        "trial": best.name,
+        "epoch": best.last_epoch,
+        "seed": best.seed,
+        "objective": best.objective,
+        "objective_is": f"cluster accuracy on {len(data.validation)} validation images, which chose this trial",
+    }
+    blueprint.save(folder.models / best.head, design, module.state_dict(), about)
+    points_ND = blueprint.embed(module, data.validation.images)
+    labels_N = torch.from_numpy(data.validation.labels)
+    centres_CD = getattr(module, "centres", None)
+    found = measures.final(
+        points_ND,
+        labels_N,
+        data.num_classes,
+        spherical=module.spherical,
+        centres_CD=None if centres_CD is None else centres_CD.detach(),
+    )
+    content = {"trial": best.name, "epoch": best.last_epoch, "images": "validation", **found}
+    write_atomic(folder.analysis / f"{best.head}.json", json.dumps(content, allow_nan=False) + "\n")
