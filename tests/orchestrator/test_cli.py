@@ -22,7 +22,7 @@ from orchestrator.study import Study
 
 MakeStudy = Callable[..., Study]
 MakeRecord = Callable[..., StudyFolder]
-VERBS = ["plan", "launch", "resume", "status", "stop", "best"]
+VERBS = ["plan", "launch", "resume", "status", "stop", "best", "report", "compare", "embed"]
 
 
 @pytest.fixture(autouse=True)
