@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_modules.embedding import EmbeddingModule, Trunk, at_least
+from lightning_modules.geometry.angles import angle_between
 
 
 def monotone_cosine(angle: Tensor) -> Tensor:
@@ -23,16 +24,6 @@ def monotone_cosine(angle: Tensor) -> Tensor:
     turns = torch.floor(angle.detach() / math.pi)
     sign = 1 - 2 * torch.remainder(turns, 2)
     return sign * torch.cos(angle) - 2 * turns
-
-
-def angle_between(units_BD: Tensor, others_BD: Tensor) -> Tensor:
-    """The angle (B,) between pairs of unit vectors, in rad, with a bounded gradient everywhere.
-
-    2·atan2(‖a − b‖, ‖a + b‖) (Kahan) instead of acos, whose slope is infinite at ±1.
-    """
-    apart = torch.linalg.vector_norm(units_BD - others_BD, dim=1)
-    along = torch.linalg.vector_norm(units_BD + others_BD, dim=1)
-    return 2 * torch.atan2(apart, along)
 
 
 class AngularHead(EmbeddingModule):

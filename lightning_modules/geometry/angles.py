@@ -12,6 +12,8 @@ from torch import Tensor
 
 from lightning_modules.geometry import blocks
 
+ROUNDING = 1e-5  # rad, or share of the points' length: below it differences are float32's rounding, not the data
+TINY = 1e-30
 SPREAD = 0.95  # the quantile of the angles to the own mean that stands for a class's size
 
 
@@ -21,9 +23,19 @@ def class_means(points_ND: Tensor, labels_N: Tensor, num_classes: int) -> Tensor
     return sums_CD / torch.bincount(labels_N, minlength=num_classes)[:, None]
 
 
+def angle_between(units_BD: Tensor, others_BD: Tensor) -> Tensor:
+    """The angle (B,) between pairs of unit vectors, in rad, with a bounded gradient everywhere.
+
+    2·atan2(‖a − b‖, ‖a + b‖) (Kahan) instead of acos, whose slope is infinite at ±1.
+    """
+    apart = torch.linalg.vector_norm(units_BD - others_BD, dim=1)
+    along = torch.linalg.vector_norm(units_BD + others_BD, dim=1)
+    return 2 * torch.atan2(apart, along)
+
+
 def between(points_ND: Tensor, others_ND: Tensor) -> Tensor:
-    """The angle (N,) between pairs of vectors, in rad."""
-    return F.cosine_similarity(points_ND, others_ND).clamp(-1, 1).acos()
+    """The angle (N,) between pairs of vectors of any length, in rad."""
+    return angle_between(F.normalize(points_ND), F.normalize(others_ND))
 
 
 def nearest_directions(centres_CD: Tensor) -> tuple[Tensor, Tensor]:
@@ -32,15 +44,14 @@ def nearest_directions(centres_CD: Tensor) -> tuple[Tensor, Tensor]:
     A centre that is NaN (of a class without points) is nobody's neighbour, and its own angle is NaN.
     """
     units_CD = F.normalize(centres_CD)
-    index, cosine = [], []
+    index = []
     for block in blocks.rows(len(units_CD), len(units_CD)):
         cosine_BC = (units_CD[block] @ units_CD.T).nan_to_num(nan=-2.0)
         own = torch.arange(block.start, block.stop, device=units_CD.device)
         cosine_BC[own - block.start, own] = -2.0
-        most, which = cosine_BC.max(1)
-        index.append(which)
-        cosine.append(most)
-    return torch.cat(index), torch.cat(cosine).masked_fill(units_CD.isnan().any(1), torch.nan).clamp(-1, 1).acos()
+        index.append(cosine_BC.argmax(1))
+    nearest_C = torch.cat(index)
+    return nearest_C, angle_between(units_CD, units_CD[nearest_C])
 
 
 def quantile_by_class(values_N: Tensor, labels_N: Tensor, num_classes: int, share: float) -> Tensor:
@@ -100,20 +111,24 @@ def class_health(points_ND: Tensor, labels_N: Tensor, num_classes: int, *, spher
     points_ND = F.normalize(points_ND.float()) if spherical else points_ND.float()
     means_CD = class_means(points_ND, labels_N, num_classes)
     present = (~means_CD.isnan().any(1)).nonzero()[:, 0]
-    nearest_N = present[blocks.nearest(points_ND, means_CD[present])[0]]
+    middle_D = points_ND.mean(0)  # leaves more digits to differences far from the origin
+    nearest_N = present[blocks.nearest(points_ND - middle_D, means_CD[present] - middle_D)[0]]
     own_ND = means_CD[labels_N]
     target_N = between(points_ND, own_ND)
     median, high = torch.quantile(target_N, torch.tensor([0.5, SPREAD], device=target_N.device)).tolist()
     spread_N = (points_ND - own_ND).norm(dim=1)
     apart = torch.pdist(means_CD[present])
-    smallest = float(angles.apart_rad_C[present].min())
+    several = len(present) > 1
+    smallest = float(angles.apart_rad_C[present].min()) if several else math.nan
+    closest = float(apart.min()) if several else math.nan
+    noise = ROUNDING * float(points_ND.norm(dim=1).mean())
     return {
         "nearest_mean_accuracy": float((nearest_N == labels_N).float().mean()),
         "target_angle_p50_rad": median,
         "target_angle_p95_rad": high,
         "min_mean_angle_rad": smallest,
-        "separation_ratio": smallest / high if high else math.inf,
-        "distance_ratio": float(apart.min() / torch.quantile(spread_N, SPREAD)),
+        "separation_ratio": smallest / max(high, ROUNDING),
+        "distance_ratio": closest / max(float(torch.quantile(spread_N, SPREAD)), noise, TINY),
         "sphere_share": float(cap_share(angles.p95_rad_C[present], points_ND.shape[1]).sum()),
-        "collapsed_pairs_share": float((apart < spread_N.mean()).float().mean()),
+        "collapsed_pairs_share": float((apart <= spread_N.mean() + noise).float().mean()),
     }

@@ -19,9 +19,12 @@ def rows(number: int, columns: int) -> Iterator[slice]:
 
 
 def placed(points_ND: Tensor, spherical: bool) -> Tensor:
-    """Points as their geometry sees them: unit vectors, or centred, which leaves more digits to their differences."""
-    points_ND = points_ND.float()
-    return F.normalize(points_ND) if spherical else points_ND - points_ND.mean(0)
+    """Points whose distances are those of their geometry: on the sphere chords, which are in the order of angles.
+
+    Centred, which changes no distance and leaves more digits to the small ones.
+    """
+    points_ND = F.normalize(points_ND.float()) if spherical else points_ND.float()
+    return points_ND - points_ND.mean(0)
 
 
 def nearest(points_ND: Tensor, centres_KD: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,8 @@ k-means is our own because no kept library clusters on the sphere; its Euclidean
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
@@ -16,20 +18,29 @@ from lightning_modules.geometry import blocks
 def _seed_centres(points_ND: Tensor, clusters: int, generator: torch.Generator) -> Tensor:
     """k-means++ (Arthur and Vassilvitskii 2007): each centre drawn by its squared distance to those before."""
     number = len(points_ND)
+    squares_N = points_ND.square().sum(1)
+
+    def squared_distance(chosen: Tensor) -> Tensor:
+        centre_D = points_ND[chosen[0]]
+        return torch.addmv(squares_N + centre_D @ centre_D, points_ND, centre_D, alpha=-2).clamp_min(0)
+
     first = torch.randint(number, (1,), generator=generator, device=points_ND.device)
     chosen = [first]
-    distance_N = (points_ND - points_ND[first]).square().sum(1)
+    distance_N = squared_distance(first)
     for _ in range(clusters - 1):
         total = distance_N.cumsum(0, dtype=torch.float64)
         pick = torch.rand(1, generator=generator, device=points_ND.device, dtype=torch.float64) * total[-1]
         nearest = torch.searchsorted(total, pick).clamp_max(number - 1)
         chosen.append(nearest)
-        distance_N = torch.minimum(distance_N, (points_ND - points_ND[nearest]).square().sum(1))
+        distance_N = torch.minimum(distance_N, squared_distance(nearest))
     return points_ND[torch.cat(chosen)].clone()
 
 
-def _lloyd(points_ND: Tensor, centres_KD: Tensor, spherical: bool, iterations: int) -> tuple[Tensor, float]:
-    """Assignments (N,) and the summed cost after Lloyd's iterations; an empty cluster keeps its centre."""
+def _lloyd(points_ND: Tensor, centres_KD: Tensor, middle_D: Tensor | None, iterations: int) -> tuple[Tensor, float]:
+    """Assignments (N,) and the summed cost after Lloyd's iterations; an empty cluster keeps its centre.
+
+    All around the origin; middle_D: where the centre of the sphere lies, on which the cluster centres stay.
+    """
     clusters = len(centres_KD)
     assigned_N = torch.full((len(points_ND),), -1, device=points_ND.device)
     cost = torch.inf
@@ -41,7 +52,9 @@ def _lloyd(points_ND: Tensor, centres_KD: Tensor, spherical: bool, iterations: i
         assigned_N = moved_N
         sums_KD = torch.zeros_like(centres_KD).index_add_(0, assigned_N, points_ND)
         counts_K1 = torch.bincount(assigned_N, minlength=clusters)[:, None]
-        means_KD = F.normalize(sums_KD) if spherical else sums_KD / counts_K1
+        means_KD = sums_KD / counts_K1
+        if middle_D is not None:
+            means_KD = F.normalize(means_KD - middle_D) + middle_D
         centres_KD = torch.where(counts_K1 > 0, means_KD, centres_KD)
     return assigned_N, cost
 
@@ -59,10 +72,11 @@ def kmeans(
 
     `spherical` clusters by angle (Dhillon and Modha 2001): points and centres live on the unit sphere.
     """
-    points_ND = blocks.placed(points_ND, spherical)
-    generator = torch.Generator(points_ND.device).manual_seed(seed)
+    placed_ND = blocks.placed(points_ND, spherical)
+    middle_D = -F.normalize(points_ND.float()).mean(0) if spherical else None  # of the sphere, after centring
+    generator = torch.Generator(placed_ND.device).manual_seed(seed)
     runs = (
-        _lloyd(points_ND, _seed_centres(points_ND, clusters, generator), spherical, iterations) for _ in range(restarts)
+        _lloyd(placed_ND, _seed_centres(placed_ND, clusters, generator), middle_D, iterations) for _ in range(restarts)
     )
     return min(runs, key=lambda run: run[1])[0]
 
@@ -104,8 +118,11 @@ def agreement(clusters_N: Tensor, labels_N: Tensor) -> dict[str, float]:
 def silhouette(points_ND: Tensor, labels_N: Tensor, *, spherical: bool) -> float:
     """Mean silhouette of the classes (Rousseeuw 1987), −1 to 1: how much nearer points are to their own class.
 
-    On the unit sphere the distance is the chord. Blockwise, but every pair counts: 50,000 points take a minute.
+    On the unit sphere the distance is the chord. Blockwise, but every pair counts: 50,000 points take a minute. NaN
+    where there is one class only, or none has two points.
     """
     from sklearn.metrics import silhouette_score
 
+    if not 1 < len(torch.unique(labels_N)) < len(labels_N):
+        return math.nan
     return float(silhouette_score(blocks.placed(points_ND, spherical).cpu().numpy(), labels_N.cpu().numpy()))

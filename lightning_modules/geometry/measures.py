@@ -35,9 +35,10 @@ def final(
 
     centres_CD: the class centres that the head has learned, where it has any.
     measures: one number each. confusion (C, C): rows are classes, columns the clusters matched to them. classes: one
-    entry a class. ellipsoids: of the whole and of each cluster, in the space of the embedding itself. mahalanobis: for
+    entry a class. clusters: hull and error ellipsoid of each, in the space of the embedding itself. mahalanobis: for
     each cluster histograms of the distances of its right and its wrong points from its centre.
     """
+    points_ND = points_ND.detach()
     clusters_N = clusters.matched(clusters.kmeans(points_ND, num_classes, spherical=spherical), labels_N, num_classes)
     measured = every_epoch(points_ND, labels_N, num_classes, spherical=spherical)
     measured |= clusters.agreement(clusters_N, labels_N)
@@ -56,7 +57,10 @@ def final(
             "confusion": clusters.counts(labels_N, clusters_N, num_classes).tolist(),
             "classes": {
                 "points": torch.bincount(labels_N, minlength=num_classes).tolist(),
-                "nearest": by_angle.nearest_C.tolist(),
+                "nearest": [
+                    None if math.isnan(apart) else other
+                    for other, apart in zip(by_angle.nearest_C.tolist(), by_angle.apart_rad_C.tolist(), strict=True)
+                ],
                 "nearest_angle_rad": by_angle.apart_rad_C.tolist(),
                 "p95_angle_rad": by_angle.p95_rad_C.tolist(),
             },
