@@ -23,6 +23,10 @@ MEASURES = {
     "nearest_mean_accuracy",
     "target_angle_p50_rad",
     "target_angle_p95_rad",
+    "min_mean_angle_rad",
+    "separation_ratio",
+    "distance_ratio",
+    "sphere_share",
     "collapsed_pairs_share",
 }
 
