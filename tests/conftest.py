@@ -1,16 +1,24 @@
-"""A small dataset and a small study, for tests that run a whole search in seconds."""
+"""A small dataset and study, for tests that run a whole search in seconds; and finished studies, made in an instant."""
 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from lightning_modules.data import mnist
+from orchestrator import provenance, report
+from orchestrator.contest import starting_point
+from orchestrator.records import StudyFolder, Trial, write_atomic
+from orchestrator.results import Results
 from orchestrator.study import Study
 
 TRAIN, TEST = 3000, 500
@@ -55,3 +63,152 @@ def small_study(small_mnist: Path, tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def load_small(small_study: Callable[..., Path]) -> Callable[..., Study]:
     return lambda **lines: Study.load(small_study(**lines))
+
+
+CLASSES, POINTS, SIDE = 4, 80, 8  # of the studies below; images of 8 × 8 pixels
+ENDS = (([0.6, 0.8, 0.9], "completed"), ([0.5], "stopped"))
+
+
+def directions(classes: int, dimensions: int) -> NDArray[np.float64]:
+    """Unit vectors (C, D) well apart: around the circle, or the best of some drawn by chance."""
+    if dimensions == 2:
+        angles = 2 * np.pi * np.arange(classes) / classes + 0.3
+        return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    drawn = np.random.default_rng(0).normal(size=(200, classes, dimensions))
+    drawn /= np.linalg.norm(drawn, axis=2, keepdims=True)
+    cosines = np.einsum("ncd,nkd->nck", drawn, drawn) - 3 * np.eye(classes)
+    return np.asarray(drawn[cosines.max((1, 2)).argmin()])
+
+
+@pytest.fixture(scope="session")
+def build_study() -> Callable[..., StudyFolder]:
+    """build_study(parent, heads=…, dimensions=…, trials={head: …}, params={head: …}, search={…}, …): a whole folder.
+
+    Nothing is trained, and no data is on disk: embeddings are clusters that grow tighter with every epoch, and the
+    models of the best trials are fresh ones whose class centres are the clusters' directions. trials: of each head
+    the objectives after its epochs and how it ended, ENDS unless given. examined: whether models and measures are kept.
+    """
+
+    def build(
+        parent: Path,
+        heads: Sequence[str] = ("softmax", "arcface"),
+        dimensions: int = 3,
+        classes: int = CLASSES,
+        trials: Mapping[str, Ends] | None = None,
+        params: Mapping[str, dict[str, Any]] | None = None,
+        examined: bool = True,
+        sample: NDArray[np.int64] | None = None,
+        **changes: Any,
+    ) -> StudyFolder:
+        ends = {head: (trials or {}).get(head, ENDS) for head in heads}
+        content: dict[str, Any] = {
+            "name": f"made-{dimensions}d",
+            "heads": {head: {} for head in heads},
+            "data": {"source": "idx", "path": "/nowhere/at/all", "validation_images": POINTS},
+            "embedding_dim": dimensions,
+            "body": {"width": 2},
+            "training": {"epochs": 3, "batch_size": 16},
+            "search": {"trials_per_head": max(1, *map(len, ends.values()))},
+        }
+        for key, value in changes.items():
+            content[key] = {**content[key], **value} if key in ("data", "training", "search") else value
+        study = Study.model_validate(content)
+        folder = StudyFolder(parent / study.name)
+        write_atomic(folder.study_file, study.to_yaml())
+        machine = SimpleNamespace(cpus=2, gpus=0, memory_bytes=8 * 10**9)
+        plan = SimpleNamespace(study=study, machine=machine, slots=2)
+        write_atomic(folder.provenance_file, provenance.text(provenance.first(plan)))
+        labels = np.arange(POINTS) % classes if sample is None else sample
+        folder.save_labels(labels)
+        write_atomic(folder.trials_file, "".join(_record(folder, study, ends, params or {}, labels, classes)))
+        if examined:
+            for best in Results(folder.root).best.values():
+                _examine(folder, study, best, labels, classes)
+        return folder
+
+    return build
+
+
+Ends = Sequence[tuple[Sequence[float], str]]  # of each trial of a head: objectives after its epochs, and its status
+
+
+def _record(
+    folder: StudyFolder,
+    study: Study,
+    ends: Mapping[str, Ends],
+    params: Mapping[str, dict[str, Any]],
+    labels: NDArray[np.int64],
+    classes: int,
+) -> Iterator[str]:
+    """The lines of trials.jsonl, an event every second; keeps the embeddings on the way."""
+    seconds = 0
+
+    def line(event: str, trial: str, **more: Any) -> str:
+        nonlocal seconds
+        seconds += 1
+        time = f"2026-01-01T10:{seconds // 60:02d}:{seconds % 60:02d}.000+00:00"
+        return json.dumps({"event": event, "trial": trial, **more, "time": time}) + "\n"
+
+    aim = directions(classes, study.embedding_dim)
+    noise = np.random.default_rng(1).normal(size=(len(labels), study.embedding_dim))
+    for head, own in ends.items():
+        start = {**starting_point(study.spaces(classes)[head]), **params.get(head, {})}
+        for index, (objectives, status) in enumerate(own):
+            name = f"{head}-{index:03d}"
+            given = start | {"lr": start["lr"] * (1 + index / 10)}
+            yield line("start", name, head=head, index=index, seed=100 + index, params=given)
+            for epoch, objective in enumerate(objectives, start=1):
+                points = 3 * aim[labels] + noise / (epoch + 1)
+                folder.save_embedding(name, epoch, points.astype(np.float16))
+                measured = {"cluster_accuracy_spherical": objective, "cluster_accuracy_euclidean": objective - 0.01}
+                measured |= {"separation_ratio": 2 * objective, "distance_ratio": objective}
+                metrics = {f"val/{key}": value for key, value in measured.items()}
+                metrics |= {"time/train_s": 2.0, "time/validation_s": 0.5}
+                yield line("epoch", name, epoch=epoch, objective=objective, metrics=metrics)
+            if status != "running":
+                reason = "" if status == "completed" else f"because it {status}"
+                yield line("end", name, status=status, reason=reason)
+
+
+def _examine(folder: StudyFolder, study: Study, best: Trial, labels: NDArray[np.int64], classes: int) -> None:
+    """What a finished search keeps of a head's best, without training it."""
+    import torch
+
+    from lightning_modules import blueprint
+    from lightning_modules.geometry import measures
+
+    about = {"trial": best.name, "epoch": best.last_epoch}
+    design = blueprint.Blueprint(
+        best.head, best.params, "strided", {"width": 2}, study.embedding_dim, classes, (SIDE, SIDE, 1), 100.0, 50.0
+    )
+    module, aim = design.build(), torch.from_numpy(directions(classes, study.embedding_dim)).float()
+    weights = {key: aim if key == "centres" else value for key, value in module.state_dict().items()}
+    blueprint.save(folder.models / best.head, design, weights, about)
+    points = folder.embedding(best.name, best.last_epoch)
+    assert points is not None
+    found = measures.final(
+        torch.from_numpy(points.astype(np.float32)),
+        torch.from_numpy(labels),
+        classes,
+        spherical=module.spherical,
+        centres_CD=weights.get("centres"),
+    )
+    write_atomic(folder.analysis / f"{best.head}.json", json.dumps({**about, **found}, allow_nan=False))
+
+
+@pytest.fixture(scope="session")
+def made_study(tmp_path_factory: pytest.TempPathFactory, build_study: Callable[..., StudyFolder]) -> Callable[..., Any]:
+    """made_study(dimensions, *heads): the results of a finished study, built once for all tests that only read it."""
+
+    @cache
+    def make(dimensions: int = 3, *heads: str) -> Results:
+        folder = build_study(tmp_path_factory.mktemp("made"), heads or ("softmax", "arcface"), dimensions)
+        return Results(folder.root)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def made_report(made_study: Callable[..., Results]) -> Callable[..., Path]:
+    """made_report(dimensions, *heads): the report of such a study, drawn once."""
+    return cache(lambda dimensions=3, *heads: report.write(made_study(dimensions, *heads)))

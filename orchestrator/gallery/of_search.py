@@ -31,11 +31,12 @@ def rungs(results: Results) -> list[int]:
 
 
 def pictures(results: Results) -> Iterator[Picture]:
-    """The pictures of a search, one after the other."""
+    """The pictures of a search, one after the other; those that have nothing to show yet are left out."""
     if results.best:
         yield _heads(results)
-    yield _progress(results)
-    yield _curves(results)
+        yield _progress(results)
+    if any(trial.epochs for trial in results.trials.values()):
+        yield _curves(results)
     yield from (picture for picture in (_maps(results), _margins(results)) if picture)
 
 

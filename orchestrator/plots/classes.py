@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 from scipy.stats import chi
 
@@ -144,6 +145,9 @@ def volumes(clusters: Sequence[dict[str, Any]], title: str) -> Figure:
     for _, (name, marker) in kinds.items():
         axes.plot([], [], marker, color="white", markeredgecolor=INK, label=name)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_yticks(range(len(rows)), [str(number) for number, _ in rows])
     axes.invert_yaxis()
     plain(axes, "share of the volume of the whole embedding (logarithmic)", "cluster")

@@ -11,6 +11,7 @@ from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from orchestrator.plots.style import FAINT, GRID, INK, SEQUENTIAL, HeadStyle, new_figure, plain
 from orchestrator.records import Trial
@@ -34,7 +35,7 @@ class Interval:
 
 def heads(rows: Sequence[Interval], styles: Mapping[str, HeadStyle], title: str) -> Figure:
     """Heads side by side: the best of each with its interval, and where its other trials ended."""
-    figure = new_figure(7.6, 0.55 * len(rows) + 1.3)
+    figure = new_figure(9.6, 0.5 * len(rows) + 1.2)
     axes = figure.add_subplot()
     for place, row in enumerate(rows):
         style = styles[row.head]
@@ -137,6 +138,10 @@ class Axis:
             getattr(axes, f"set_{letter}scale")("log")
             reach = (self.high / self.low) ** 0.06
             ends = self.low / reach, self.high * reach
+            axis = getattr(axes, f"{letter}axis")
+            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if self.high / self.low < 50 else (1.0,)))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+            axis.set_minor_formatter(NullFormatter())
         else:
             reach = 0.06 * (self.high - self.low)
             ends = self.low - reach, self.high + reach

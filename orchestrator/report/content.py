@@ -81,7 +81,8 @@ def _data_url(content: bytes, kind: str) -> str:
 def _asked(results: Results) -> list[tuple[str, str]]:
     study = results.study
     search, training = study.search, study.training
-    scheduler = {"asha": f"ASHA stops the poorer ones early, after epochs {of_search.rungs(results)}"}
+    after = ", ".join(map(str, of_search.rungs(results)))
+    scheduler = {"asha": f"ASHA stops the poorer ones early, after epochs {after}" if after else "ASHA, with no rung"}
     scheduler |= {"pbt": "PBT moves their margins while they train", "none": "none is stopped early"}
     return [
         (
