@@ -230,7 +230,7 @@ def _measured(best: Best, analysis: dict[str, Any]) -> Iterator[Picture]:
     )
     sums = {kind: analysis["measures"][f"{kind}_share_sum"] for kind in ("hull", "ellipsoid")}
     said = ", ".join(f"{kind}s {value:.1%}" for kind, value in sums.items() if value is not None)
-    if said:
+    if any(sums.values()):
         yield Picture(
             f"{best.head}-volumes",
             "Volumes",

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 from scipy.stats import chi
 
-from orchestrator.plots.style import FAINT, INK, SEQUENTIAL, class_colour, new_figure, plain
+from orchestrator.plots.style import FAINT, INK, SEQUENTIAL, class_colour, log_ticks, new_figure, plain
 
 Array = NDArray[np.float64]
 MOST_PANELS = 20  # small multiples; with more classes the most interesting ones are shown
@@ -126,10 +125,13 @@ def mahalanobis(histograms: Sequence[dict[str, Any] | None], dimensions: int, ti
 
 
 def volumes(clusters: Sequence[dict[str, Any]], title: str) -> Figure:
-    """The share of the whole embedding's volume that each cluster takes, by hull and by error ellipsoid."""
+    """The share of the whole embedding's volume that each cluster takes, by hull and by error ellipsoid.
+
+    At least one share must be above zero.
+    """
     kinds = {"hull_share": ("convex hull", "o"), "ellipsoid_share": ("95% error ellipsoid", "D")}
     rows = [
-        (number, {kind: cluster.get(kind) for kind in kinds})
+        (number, {kind: cluster.get(kind) or None for kind in kinds})  # a logarithm shows no zero
         for number, cluster in enumerate(clusters)
         if any(cluster.get(kind) for kind in kinds)
     ]
@@ -142,12 +144,12 @@ def volumes(clusters: Sequence[dict[str, Any]], title: str) -> Figure:
         for kind, (_, marker) in kinds.items():
             if (share := shares[kind]) is not None:
                 axes.plot(share, place, marker, color=class_colour(number), markersize=7, markeredgecolor=INK)
-    for _, (name, marker) in kinds.items():
-        axes.plot([], [], marker, color="white", markeredgecolor=INK, label=name)
+    for kind, (name, marker) in kinds.items():
+        if any(shares[kind] is not None for _, shares in rows):
+            axes.plot([], [], marker, color="white", markeredgecolor=INK, label=name)
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    known = [value for _, shares in rows for value in shares.values() if value is not None]
+    log_ticks(axes.xaxis, min(known), max(known))
     axes.set_yticks(range(len(rows)), [str(number) for number, _ in rows])
     axes.invert_yaxis()
     plain(axes, "share of the volume of the whole embedding (logarithmic)", "cluster")

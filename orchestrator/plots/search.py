@@ -11,9 +11,8 @@ from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from orchestrator.plots.style import FAINT, GRID, INK, SEQUENTIAL, HeadStyle, new_figure, plain
+from orchestrator.plots.style import FAINT, GRID, INK, SEQUENTIAL, HeadStyle, log_ticks, new_figure, plain
 from orchestrator.records import Trial
 
 OBJECTIVE = "cluster accuracy (validation)"
@@ -138,10 +137,7 @@ class Axis:
             getattr(axes, f"set_{letter}scale")("log")
             reach = (self.high / self.low) ** 0.06
             ends = self.low / reach, self.high * reach
-            axis = getattr(axes, f"{letter}axis")
-            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if self.high / self.low < 50 else (1.0,)))
-            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
-            axis.set_minor_formatter(NullFormatter())
+            log_ticks(getattr(axes, f"{letter}axis"), *ends)
         else:
             reach = 0.06 * (self.high - self.low)
             ends = self.low - reach, self.high + reach

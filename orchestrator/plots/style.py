@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 # Ten and six colours told apart with any colour vision (Petroff 2021, arXiv:2107.02270): of classes, and of heads
 COLOURS = (
@@ -95,6 +97,14 @@ def plain(axes: Any, x: str = "", y: str = "", title: str = "", grid: bool = Tru
     axes.set_ylabel(y, fontsize=9)
     if title:
         axes.set_title(title, fontsize=10, loc="left")
+
+
+def log_ticks(axis: Any, low: float, high: float) -> None:
+    """Numbers on a logarithmic axis as people write them, few enough to be read: 0.02, 0.05, 0.1."""
+    decades = math.log10(high / low)
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2 else (1.0,), numticks=8))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def rendered(figure: Figure, kind: str, dpi: int) -> bytes:

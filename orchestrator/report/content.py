@@ -144,7 +144,7 @@ def _head(results: Results, head: str, trial: Trial, best: Best | None) -> dict[
     pictures: list[Shown] = []
     if best:
         pictures = [_shown(results, picture) for picture in of_heads.pictures(best)]
-    if results.study.searched()[head]:
+    if results.study.searched()[head] and sum(bool(trial.epochs) for trial in of_search.by_head(results)[head]) > 1:
         pictures.append(_shown(results, of_search.parallel(results, head)))
     gif = of_heads.unfolding(best) if best else None
     if gif:
