@@ -9,6 +9,7 @@
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const classes = [...new Set(data.labels)].sort((one, other) => one - other);
   const MOST_CHIPS = 60; // with more classes all are one trace: their number is read by hovering
+  const OPTIONS = { responsive: true, displaylogo: false, scrollZoom: true, showSendToCloud: false, plotlyServerURL: "" };
   const hidden = new Set();
 
   const onSphere = (columns) => {
@@ -51,7 +52,7 @@
   const draw = () => {
     const head = chosen();
     document.getElementById("scatter-sphere-label").hidden = !head.spherical;
-    return Plotly.react(plot, traces(head), layout(head), { responsive: true, displaylogo: false, scrollZoom: true });
+    return Plotly.react(plot, traces(head), layout(head), OPTIONS);
   };
 
   for (const head of data.heads) choice.add(new Option(head.head));
