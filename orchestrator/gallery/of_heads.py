@@ -56,9 +56,13 @@ class Best:
 
     @cached_property
     def means(self) -> Array:
-        """The class means (C, D) of the sampled points, unit vectors where the geometry is the sphere's."""
+        """Class means (C, D) of the sampled points, of their directions on a sphere; NaN where a class has no point."""
         points = sphere.units(self.points) if self.spherical else self.points
-        return np.stack([points[self.labels == label].mean(0) for label in range(self.labels.max() + 1)])
+        number = self.results.num_classes
+        means = np.full((number, self.dimensions), np.nan)
+        for label in np.unique(self.labels):
+            means[label] = points[self.labels == label].mean(0)
+        return means
 
     @property
     def centres(self) -> Array:

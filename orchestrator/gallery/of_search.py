@@ -46,7 +46,11 @@ def _heads(results: Results) -> Picture:
     for row in results.leaderboard:
         if row.best is None:
             continue
-        others = [trial.objective for trial in results.trials.values() if trial.head == row.head and trial.objective]
+        others = [
+            trial.objective
+            for trial in results.trials.values()
+            if trial.head == row.head and trial.objective is not None and trial.name != row.best.name
+        ]
         low, high = selection.wilson(row.objective, images)
         count = row.counts[row.best.status]
         rows.append(Interval(row.head, row.head, row.objective, low, high, tuple(others), f"best of {count}"))
@@ -70,8 +74,9 @@ def _progress(results: Results) -> Picture:
         points = [(_minutes(began, trial.epochs[-1]["time"]), trial.objective or 0.0) for trial in ended]
         series[head] = sorted(points)
     caption = (
-        "The best objective so far of each head, over its ended trials and over time since the first result."
-        " A line that still rises at the right would gain from more trials."
+        "The best objective so far of each head, over its ended trials and over time since the first result (n = 1 run"
+        f" a trial, {results.study.data.validation_images:,} validation images). A line that still rises at the right"
+        " would gain from more trials."
     )
     styles = head_styles([*results.study.heads])
     figure = search.progress(series, styles, f"{results.study.name}: best so far")
@@ -90,8 +95,8 @@ def _curves(results: Results) -> Picture:
         epochs = ", ".join(map(str, marks))
         stops = f" Dotted lines are ASHA's rungs, after epochs {epochs}: × marks who was stopped there."
     caption = (
-        "Every trial's cluster accuracy over the epochs: black the best, blue those that ran to their end, grey the"
-        f" others.{stops}"
+        f"The cluster accuracy of every one of the {len(results.trials)} trials over the epochs: black the best, blue"
+        f" those that ran to their end, grey the others.{stops}"
     )
     figure = search.curves(
         trials, results.best, marks, results.study.training.epochs, f"{results.study.name}: training curves"
@@ -106,9 +111,9 @@ def _maps(results: Results) -> Picture | None:
     if not axes:
         return None
     caption = (
-        "Each trial at its settings, the darker the better (colours span the better half of each head's trials; ▾ was"
-        " stopped early, × failed). Dotted lines are the borders of the space. The ring is the best that ran to its"
-        " end; if it touches a border, the space may be too narrow."
+        f"Each of the {len(results.trials)} trials at its settings, the darker the better (colours span the better half"
+        " of each head's trials; ▾ was stopped early, × failed). Dotted lines are the borders of the space. The ring is"
+        " the best that ran to its end; if it touches a border, the space may be too narrow."
     )
     figure = search.maps(by_head(results), axes, f"{results.study.name}: where the trials were")
     return Picture("maps", "Margins and scales", caption, "Maps of the trials' settings, coloured by accuracy.", figure)

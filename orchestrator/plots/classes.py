@@ -56,10 +56,11 @@ def nearest_pairs(
 ) -> Figure:
     """For each class and its nearest other one: how far the points of both lie from both centres.
 
-    apart (C, C): how far the centres are from each other. others (n, C): how far every point is from every centre.
+    apart (C, C): how far the centres are from each other, NaN for one that is unknown.
+    others (n, C): how far every point is from every centre.
     boundary: a curve (to the own centre, to the other) on which training still sees a draw, because of the margin.
     """
-    nearest = np.where(np.eye(len(apart), dtype=bool), np.inf, apart).argmin(1)
+    nearest = np.where(np.eye(len(apart), dtype=bool) | np.isnan(apart), np.inf, apart).argmin(1)
     classes = np.unique(labels)
     if len(classes) > MOST_PANELS:  # those with the most points nearer to the other centre
         wrong = {
@@ -125,10 +126,7 @@ def mahalanobis(histograms: Sequence[dict[str, Any] | None], dimensions: int, ti
 
 
 def volumes(clusters: Sequence[dict[str, Any]], title: str) -> Figure:
-    """The share of the whole embedding's volume that each cluster takes, by hull and by error ellipsoid.
-
-    At least one share must be above zero.
-    """
+    """The share of the whole embedding's volume that each cluster takes, by hull and by error ellipsoid."""
     kinds = {"hull_share": ("convex hull", "o"), "ellipsoid_share": ("95% error ellipsoid", "D")}
     rows = [
         (number, {kind: cluster.get(kind) or None for kind in kinds})  # a logarithm shows no zero
@@ -149,10 +147,11 @@ def volumes(clusters: Sequence[dict[str, Any]], title: str) -> Figure:
             axes.plot([], [], marker, color="white", markeredgecolor=INK, label=name)
     axes.set_xscale("log")
     known = [value for _, shares in rows for value in shares.values() if value is not None]
-    log_ticks(axes.xaxis, min(known), max(known))
+    if known:
+        log_ticks(axes.xaxis, min(known), max(known))
+        axes.legend(fontsize=8, frameon=False)
     axes.set_yticks(range(len(rows)), [str(number) for number, _ in rows])
     axes.invert_yaxis()
     plain(axes, "share of the volume of the whole embedding (logarithmic)", "cluster")
-    axes.legend(fontsize=8, frameon=False)
     axes.set_title(title, fontsize=10)
     return figure

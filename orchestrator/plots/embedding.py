@@ -26,6 +26,7 @@ class Panel:
 
     centres: the directions (C, D) of the class centres, where the head has any; drawn as rays from the origin.
     limits: half the side of the square or cube that is shown, around the origin; None fits it to the points.
+    axes: names of the axes, where the points are no longer the embedding's own coordinates.
     """
 
     points: NDArray[Any]
@@ -33,13 +34,21 @@ class Panel:
     title: str
     centres: NDArray[Any] | None = None
     limits: float | None = None
+    axes: tuple[str, ...] | None = None
+
+
+def principal(points: NDArray[np.float64], number: int) -> tuple[NDArray[np.float64], ...]:
+    """Mean (D,), first principal directions (D, number), and the share of the variance of each (number,)."""
+    middle = points.mean(0)
+    _, lengths, directions = np.linalg.svd(points - middle, full_matrices=False)
+    return middle, directions[:number].T, (lengths**2 / max(float((lengths**2).sum()), 1e-300))[:number]
 
 
 def main_directions(points: NDArray[Any], number: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Points in their first principal components (n, number), and the share of the variance that each has."""
-    centred = np.asarray(points, np.float64) - np.asarray(points, np.float64).mean(0)
-    _, lengths, directions = np.linalg.svd(centred, full_matrices=False)
-    return centred @ directions[:number].T, (lengths**2 / max(float((lengths**2).sum()), 1e-300))[:number]
+    points = np.asarray(points, np.float64)
+    middle, directions, shares = principal(points, number)
+    return (points - middle) @ directions, shares
 
 
 def plane_or_space(points: NDArray[Any]) -> tuple[NDArray[np.float64], list[str]]:
@@ -57,7 +66,8 @@ def side_by_side(panels: Sequence[Panel], heading: str = "", columns: int = 3, i
     rows = -(-len(panels) // columns)
     figure = new_figure(inches * columns, inches * rows, layout="compressed")
     for position, panel in enumerate(panels, start=1):
-        points, names = plane_or_space(panel.points)
+        points, own_names = plane_or_space(panel.points)
+        names = list(panel.axes) if panel.axes else own_names
         spatial = points.shape[1] == 3
         axes: Any = figure.add_subplot(rows, columns, position, projection="3d" if spatial else None)
         _draw(axes, points, panel, names)
@@ -148,7 +158,7 @@ def _draw(axes: Any, points: NDArray[np.float64], panel: Panel, names: list[str]
     axes.locator_params(nbins=5)
     axes.tick_params(labelsize=7, pad=-2 if spatial else 3)
     if panel.limits is None:
-        middle, half = (points.max(0) + points.min(0)) / 2, np.ptp(points, axis=0).max() / 2
+        middle, half = (points.max(0) + points.min(0)) / 2, np.ptp(points, axis=0).max() / 2 or 1.0
     else:
         middle, half = np.zeros(points.shape[1]), panel.limits
     if not spatial:

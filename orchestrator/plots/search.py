@@ -81,7 +81,10 @@ def curves(
             objective = [row["objective"] for row in trial.epochs]
             chosen = head in best and best[head].name == trial.name
             colour = INK if chosen else "#5790fc" if trial.status == "completed" else "#c3c3c3"
-            axes.plot(at, objective, color=colour, linewidth=2 if chosen else 0.9, zorder=3 if chosen else 2)
+            alone = "." if len(at) == 1 else None
+            axes.plot(
+                at, objective, color=colour, linewidth=2 if chosen else 0.9, marker=alone, zorder=3 if chosen else 2
+            )
             if trial.status != "completed":
                 marker = "x" if trial.status in ("stopped", "diverged", "failed") else ">"
                 axes.plot(at[-1], objective[-1], marker, color=FAINT, markersize=4)
@@ -115,11 +118,12 @@ def progress(
         left.plot(len(best), best[-1], style.marker, color=style.colour, markersize=6)
         right.plot(minutes[-1], best[-1], style.marker, color=style.colour, markersize=6)
     plain(left, "ended trials of the head", "best cluster accuracy so far")
-    plain(right, "minutes since the search began")
+    plain(right, "minutes since the first result")
     left.locator_params(axis="x", integer=True)
     if ends:
         left.set_ylim(max(0.0, min(ends) - max(0.02, 2 * (max(ends) - min(ends)))), max(ends) + 0.005)
-    right.legend(fontsize=8, frameon=False, loc="lower right")
+    if ends:
+        right.legend(fontsize=8, frameon=False, loc="lower right")
     return figure
 
 
@@ -165,7 +169,7 @@ def maps(trials: Mapping[str, Sequence[Trial]], axes_of: Mapping[str, tuple[Axis
             continue
         values = np.array([trial.objective for trial in own])
         low, high = np.quantile(values, 0.5), values.max()
-        for shape in {SHAPES[trial.status] for trial in own}:
+        for shape in sorted({SHAPES[trial.status] for trial in own}):
             mine = [n for n, trial in enumerate(own) if SHAPES[trial.status] == shape]
             points = axes.scatter(
                 [own[n].params[x.name] for n in mine],
@@ -198,7 +202,7 @@ def parallel(head: str, names: Sequence[str], logs: Mapping[str, bool], trials: 
         places.append(_placed(axes, len(places), [trial.params.get(name) for trial in own], logs.get(name, False)))
     values = [trial.objective or 0.0 for trial in own]
     places.append(_placed(axes, len(places), values, False))
-    order = np.argsort(values)
+    order = sorted(range(len(own)), key=lambda n: (own[n].status == "completed", values[n]))  # the best comes last
     shades = Normalize(np.quantile(values, 0.5) if values else 0, max(values, default=1))
     for n in order:
         line = [column[n] for column in places]

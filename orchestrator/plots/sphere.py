@@ -18,6 +18,7 @@ from orchestrator.plots.embedding import MOST_NAMED_CLASSES, scatter
 from orchestrator.plots.style import FAINT, GRID, INK, class_colour, new_figure
 
 Array = NDArray[np.float64]
+Labels = NDArray[np.int64]
 Room = Callable[[Array], Array]  # how far a class reaches (rad) towards a neighbour so far away (rad)
 
 BINS = 240
@@ -33,14 +34,19 @@ def units(points: NDArray[Any]) -> Array:
 def draw(
     points: NDArray[Any], labels: NDArray[np.int64], centres: NDArray[Any], room: Room | None, title: str
 ) -> Figure:
-    """The unit circle of a 2-D embedding or the two halves of the sphere of a 3-D one. centres (C, D)."""
+    """The unit circle of a 2-D embedding or the two halves of the sphere of a 3-D one.
+
+    centres (C, D): NaN for a class that has none.
+    """
+    classes = np.flatnonzero(~np.isnan(centres).any(1))
+    centres = units(centres[classes])
     circle = points.shape[1] == 2
     figure = new_figure(6.4, 6.4) if circle else new_figure(9.6, 5.2)
     figure.suptitle(title, fontsize=11)
     if circle:
-        _circle(figure.add_subplot(), units(points), labels, units(centres), room)
+        _circle(figure.add_subplot(), units(points), labels, classes, centres, room)
     else:
-        _halves(figure.subplots(1, 2), units(points), labels, units(centres), room)
+        _halves(figure.subplots(1, 2), units(points), labels, classes, centres, room)
     return figure
 
 
@@ -55,16 +61,16 @@ def sectors(centres: Array, room: Room) -> list[tuple[float, float]]:
     return [found[label] for label in range(len(centres))]
 
 
-def _circle(axes: Any, points: Array, labels: NDArray[np.int64], centres: Array, room: Room | None) -> None:
+def _circle(axes: Any, points: Array, labels: Labels, classes: Labels, centres: Array, room: Room | None) -> None:
     axes.add_patch(Circle((0, 0), 1, fill=False, color=FAINT, linewidth=1))
     spans = sectors(centres, room) if room else None
     angles = np.arctan2(points[:, 1], points[:, 0])
     edges = np.linspace(-np.pi, np.pi, BINS + 1)
     middles = np.repeat(edges, 2)[1:-1]
-    for label in range(len(centres)):
-        colour, centre = class_colour(label), centres[label]
+    for number, label in enumerate(classes):
+        colour, centre = class_colour(int(label)), centres[number]
         if spans:
-            first, last = np.degrees(spans[label])
+            first, last = np.degrees(spans[number])
             axes.add_patch(Wedge((0, 0), 1, first, last, facecolor=colour, alpha=0.25, edgecolor="none"))
         axes.plot([0, centre[0]], [0, centre[1]], color=colour, linewidth=1.8)
         counted = np.histogram(angles[labels == label], edges)[0]
@@ -81,7 +87,7 @@ def _circle(axes: Any, points: Array, labels: NDArray[np.int64], centres: Array,
     axes.axis("off")
 
 
-def _halves(pair: Any, points: Array, labels: NDArray[np.int64], centres: Array, room: Room | None) -> None:
+def _halves(pair: Any, points: Array, labels: Labels, classes: Labels, centres: Array, room: Room | None) -> None:
     turn = _view(centres)
     points, centres = points @ turn.T, centres @ turn.T
     caps = _caps(centres, room) if room else None
@@ -93,15 +99,15 @@ def _halves(pair: Any, points: Array, labels: NDArray[np.int64], centres: Array,
             axes.add_patch(
                 Circle((0, 0), 2 * np.sin(np.radians(step) / 2), fill=False, color=GRID, linewidth=0.8, zorder=0)
             )
-        shown = side * points[:, 2] >= 0
+        shown = points[:, 2] >= 0 if side > 0 else points[:, 2] < 0
         scatter(axes, _flat(points[shown], side), labels[shown], size=6)
-        for label in np.flatnonzero(side * centres[:, 2] >= -0.3):
+        for number, label in enumerate(classes):
             if caps is not None:
-                rim = caps[label]
+                rim = caps[number]
                 rim = np.where((side * rim[:, 2] >= 0)[:, None], rim, np.nan)
                 axes.plot(*_flat(rim, side).T, color=class_colour(int(label)), linewidth=1.5)
-            if side * centres[label, 2] >= 0:
-                spot = _flat(centres[label : label + 1], side)[0]
+            if side * centres[number, 2] >= 0:
+                spot = _flat(centres[number : number + 1], side)[0]
                 axes.plot(*spot, marker="+", color=INK, markersize=9, markeredgewidth=1.6, zorder=8)
                 if len(centres) <= MOST_NAMED_CLASSES:
                     frame = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "boxstyle": "round,pad=0.12"}

@@ -11,6 +11,7 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from PIL import Image
 
 # Ten and six colours told apart with any colour vision (Petroff 2021, arXiv:2107.02270): of classes, and of heads
 COLOURS = (
@@ -105,6 +106,21 @@ def log_ticks(axis: Any, low: float, high: float) -> None:
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2 else (1.0,), numticks=8))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def few_colours(image: Image.Image, number: int) -> Image.Image:
+    """The image with a palette of so many colours, those that mean something kept: a third of the bytes.
+
+    A strip of them is added before the palette is chosen, so that a class of few points keeps its own.
+    """
+    meaning = [*COLOURS, *HEAD_COLOURS, INK]
+    width, height = image.size
+    each = max(8, height // len(meaning))
+    strip = Image.new("RGB", (width, height + each * len(meaning)), "white")
+    strip.paste(image.convert("RGB"), (0, 0))
+    for place, colour in enumerate(meaning):
+        strip.paste(colour, (0, height + each * place, width, height + each * (place + 1)))
+    return strip.quantize(number, dither=Image.Dither.NONE).crop((0, 0, width, height))
 
 
 def rendered(figure: Figure, kind: str, dpi: int) -> bytes:

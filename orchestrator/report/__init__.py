@@ -15,5 +15,6 @@ def write(results: Results) -> Path:
     from orchestrator.records import write_atomic
     from orchestrator.report import content, page
 
+    results.write_best()  # which the page says how to launch
     write_atomic(results.folder.report_file, page.render(content.collect(results)))
     return results.folder.report_file

@@ -16,7 +16,7 @@ from orchestrator import gallery, selection, tables
 from orchestrator.gallery import of_heads, of_search
 from orchestrator.gallery.of_heads import Best
 from orchestrator.plots.embedding import plane_or_space
-from orchestrator.plots.style import COLOURS, Picture
+from orchestrator.plots.style import COLOURS, Picture, few_colours
 from orchestrator.records import Trial, now, write_atomic
 from orchestrator.report import words
 from orchestrator.results import Results
@@ -67,7 +67,7 @@ def collect(results: Results) -> dict[str, Any]:
 
 def _shown(results: Results, picture: Picture) -> Shown:
     path = gallery.keep(results.folder, picture)
-    image = Image.open(path).convert("RGB").quantize(PALETTE, dither=Image.Dither.NONE)
+    image = few_colours(Image.open(path), PALETTE)
     stream = io.BytesIO()
     image.save(stream, "PNG", optimize=True)
     source = _data_url(stream.getvalue(), "png")
