@@ -79,7 +79,16 @@ def load(folder: Path) -> tuple[Blueprint, EmbeddingModule]:
         blueprint = Blueprint(**{**known, "image_shape": tuple(known["image_shape"])})
         module = blueprint.build()
         module.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+    except (
+        OSError,
+        ImportError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:
         raise ModelError(f"{folder} holds no model that can be loaded: {error}") from error
     return blueprint, module.eval()
 

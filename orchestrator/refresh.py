@@ -39,7 +39,10 @@ class Refresher:
         command = [*lowest, sys.executable, "-m", "orchestrator", "report", str(self._folder)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         none = subprocess.DEVNULL
-        child = subprocess.Popen(command, env=environment, stdin=none, stdout=none, stderr=none)
+        try:
+            child = subprocess.Popen(command, env=environment, stdin=none, stdout=none, stderr=none)
+        except OSError:  # no memory for it now; the search matters more
+            return
         while child.poll() is None:
             if self._over.wait(0.2):
                 child.terminate()  # the search has ended and will write the last report itself

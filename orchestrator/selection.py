@@ -51,7 +51,7 @@ def wilson(share: float, number: int) -> tuple[float, float]:
     z = 1.959964
     middle = (share + z * z / (2 * number)) / (1 + z * z / number)
     half = z / (1 + z * z / number) * math.sqrt(share * (1 - share) / number + z * z / (4 * number * number))
-    return middle - half, middle + half
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def leaderboard(heads: Iterable[str], trials: Iterable[Trial]) -> list[Standing]:

@@ -162,8 +162,10 @@ class Tracker:
     def _finish(self, trial: Trial, status: str, reason: str) -> None:
         known = self._open_runs.pop(trial.name)
         run = known.run
-        if known.kept.frames and status in ("completed", "stopped"):
-            self._part_with(known)
+        if self._study.tracking.pictures and status in ("completed", "stopped"):
+            known.kept.recall(trial, StudyFolder(self._folder.parent))
+            if known.kept.frames:
+                self._part_with(known)
         run.summary.update({"status": status, "reason": reason})
         run.finish(exit_code=0 if status in ("completed", "stopped") else 1)
 
@@ -171,8 +173,7 @@ class Tracker:
         """Once, at a run's end: its best epoch, and its last embedding as a table, in space and as it unfolded."""
         import wandb
 
-        run, trial, kept = known.run, known.trial, known.kept
-        kept.recall(trial, StudyFolder(self._folder.parent))
+        run, kept = known.run, known.kept
         best = kept.best_epoch
         columns, rows = kept.table()
         logged: dict[str, Any] = {

@@ -67,11 +67,16 @@ def _load(data: str, part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64] | 
     path = Path(data)
     if path.suffix != ".npy":
         known = sources.load("mnist" if data == "mnist" else "idx", None if data == "mnist" else path, part)
+        if not len(known):
+            raise DataError(f"{path} holds no image")
         return known.images, known.labels
     try:
         images = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path}: {error}") from error
+    if not isinstance(images, np.ndarray):
+        images.close()
+        raise DataError(f"{path} is an archive of arrays, not one array of images")
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or not len(images):
         raise DataError(f"{path} has {images.dtype} of shape {images.shape}, not uint8 images (N, H, W[, channels])")
     return images, None
