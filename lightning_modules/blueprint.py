@@ -94,13 +94,16 @@ def load(folder: Path) -> tuple[Blueprint, EmbeddingModule]:
 
 
 def centres(folder: Path) -> NDArray[np.float32] | None:
-    """The class centres (C, D) of the model in a folder; None where there is no model, or it has none. No torch."""
-    from safetensors import safe_open
+    """The class centres (C, D) of the model in a folder; None where there is no model, or none in it. No torch."""
+    from safetensors import SafetensorError, safe_open
 
     if not (folder / CONFIG).exists():
         return None
-    with safe_open(folder / WEIGHTS, "numpy") as weights:
-        return weights.get_tensor("centres") if "centres" in weights.keys() else None  # noqa: SIM118
+    try:
+        with safe_open(folder / WEIGHTS, "numpy") as weights:
+            return weights.get_tensor("centres") if "centres" in weights.keys() else None  # noqa: SIM118
+    except (OSError, SafetensorError):
+        return None
 
 
 def embed(module: EmbeddingModule, images: NDArray[np.uint8]) -> Tensor:

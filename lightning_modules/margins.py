@@ -29,7 +29,7 @@ class Margin:
     def target_cosine(self, angle_rad: Array) -> Array:
         """What stands in place of the cosine of the angle to the own centre, at angles in rad of any shape."""
         with torch.no_grad():
-            return np.asarray(self._head.target_cosine(torch.from_numpy(np.asarray(angle_rad, np.float64))))
+            return np.asarray(self._head.target_cosine(torch.from_numpy(np.array(angle_rad, np.float64))))
 
     def room(self, apart_rad: Array) -> Array:
         """How far (rad) a point may be from its centre, towards another centre `apart_rad` away, and still win.

@@ -57,8 +57,7 @@ class Comparison:
     def _row(name: str, results: Results, best: Trial, count: int) -> Row:
         objective = best.objective or 0.0
         analysis = results.analysis(best.head)
-        metrics = best.epochs[-1]["metrics"]
-        measures = analysis["measures"] if analysis else {key.removeprefix("val/"): metrics[key] for key in metrics}
+        measures = analysis["measures"] if analysis else results.validation_measures(best)
         interval = selection.wilson(objective, results.study.data.validation_images)
         return Row(name, best.head, best, objective, interval, count, measures)
 
@@ -138,9 +137,8 @@ class Comparison:
         rows = []
         for row in self.rows:
             results = self.studies[self.names.index(row.study)]
-            others = (trial.objective for trial in results.trials.values() if trial.head == row.head)
             name = f"{row.head}, {row.study}" if several else row.head
-            known = tuple(other for other in others if other is not None)
+            known = results.others(row.trial)
             rows.append(Interval(row.head, name, row.objective, *row.interval, known, f"best of {row.count}"))
         heads = list(dict.fromkeys(head for results in self.studies for head in results.study.heads))
         figure = search.heads(rows, style.head_styles(heads), "The best trial of each head (n = 1 run each)")

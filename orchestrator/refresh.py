@@ -44,7 +44,8 @@ class Refresher:
         except OSError:  # no memory for it now; the search matters more
             return
         while child.poll() is None:
-            if self._over.wait(0.2):
-                child.terminate()  # the search has ended and will write the last report itself
+            if self._over.wait(0.2):  # the search has ended and will write the last report itself
+                child.terminate()
                 child.wait()
-                remove_unfinished(self._folder, child.pid)
+        if child.returncode:
+            remove_unfinished(self._folder, child.pid)

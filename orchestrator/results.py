@@ -54,10 +54,23 @@ class Results:
         """The best trial of each head that has one."""
         return {row.head: row.best for row in self.leaderboard if row.best}
 
+    def others(self, best: Trial) -> tuple[float, ...]:
+        """What the other trials of a best trial's head have reached that ran to their end or were stopped early."""
+        found = (trial for trial in self.trials.values() if trial.head == best.head and trial.name != best.name)
+        return tuple(trial.objective or 0.0 for trial in found if trial.status in ("completed", "stopped"))
+
+    @staticmethod
+    def validation_measures(trial: Trial) -> dict[str, float | None]:
+        """The measures of a trial's last epoch, by the names that `analysis` gives them too."""
+        metrics = trial.epochs[-1]["metrics"]
+        return {name.removeprefix("val/"): value for name, value in metrics.items() if name.startswith("val/")}
+
     def analysis(self, head: str) -> dict[str, Any] | None:
         """Every measure of the embedding of a head's best trial, taken once, after the search; None before that."""
-        path = self.folder.analysis / f"{head}.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        path, best = self.folder.analysis / f"{head}.json", self.best.get(head)
+        known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        of_the_best = best and (known.get("trial"), known.get("epoch")) == (best.name, best.last_epoch)
+        return known if of_the_best else None
 
     def best_study(self, head: str) -> Study:
         """A study that trains the best configuration of a head once more, alone, with the same seed."""

@@ -42,6 +42,8 @@ def embed(model: Path, data: str, part: str, out: Path) -> Embedded:
     """
     if out.suffix not in FORMATS:
         raise _refused("--out", f"vectors are written as {' or '.join(FORMATS)}", str(out), "name it vectors.npy")
+    if Path(data).resolve() == out.resolve():
+        raise _refused("--out", "the images are not written over", str(out), "name another file")
     try:
         images, labels = _load(data, PARTS[part])
         design, module = blueprint.load(model)
@@ -52,15 +54,25 @@ def embed(model: Path, data: str, part: str, out: Path) -> Embedded:
         raise _refused("MODEL", "a model's folder holds config.json and model.safetensors", str(error), fix) from error
     _check_shape(design, images)
     vectors = _on_best_device(module, images)
-    labels_path = None
-    if out.suffix == ".npy":
-        write_npy(out, vectors)
-        if labels is not None:
-            labels_path = out.with_suffix(".labels.npy")
-            write_npy(labels_path, labels)
-    else:
-        write_atomic(out, _parquet(vectors, labels))
+    try:
+        labels_path = _write(out, vectors, labels)
+    except OSError as error:
+        raise _refused("--out", "the vectors' folder must be one to write in", str(error), "name another") from error
     return Embedded(out, labels_path, *vectors.shape)
+
+
+def _write(out: Path, vectors: NDArray[np.float32], labels: NDArray[np.int64] | None) -> Path | None:
+    """Writes vectors and labels; returns the labels' own file, where they have one."""
+    if out.suffix == ".parquet":
+        write_atomic(out, _parquet(vectors, labels))
+        return None
+    labels_path = out.with_suffix(".labels.npy")
+    labels_path.unlink(missing_ok=True)  # of other images that were embedded to the same place
+    write_npy(out, vectors)
+    if labels is None:
+        return None
+    write_npy(labels_path, labels)
+    return labels_path
 
 
 def _load(data: str, part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:

@@ -34,10 +34,9 @@ def examine(planned: Plan, results: Results, say: Callable[[str], None]) -> None
 
 
 def _is_examined(results: Results, best: Trial) -> bool:
-    analysis = results.analysis(best.head) or {}
     about = blueprint.about(results.folder.models / best.head)
-    identity = (best.name, best.last_epoch)
-    return all((known.get("trial"), known.get("epoch")) == identity for known in (analysis, about))
+    same = (about.get("trial"), about.get("epoch")) == (best.name, best.last_epoch)
+    return same and results.analysis(best.head) is not None
 
 
 def _examine(planned: Plan, results: Results, best: Trial, checkpoint: Path) -> None:

@@ -44,9 +44,7 @@ class Best:
 
     @cached_property
     def analysis(self) -> dict[str, Any] | None:
-        """Every measure, if they were taken of this very trial."""
-        known = self.results.analysis(self.head)
-        return known if known and (known["trial"], known["epoch"]) == (self.trial.name, self.trial.last_epoch) else None
+        return self.results.analysis(self.head)
 
     @cached_property
     def learned_centres(self) -> Array | None:

@@ -46,14 +46,11 @@ def _heads(results: Results) -> Picture:
     for row in results.leaderboard:
         if row.best is None:
             continue
-        others = [
-            trial.objective
-            for trial in results.trials.values()
-            if trial.head == row.head and trial.objective is not None and trial.name != row.best.name
-        ]
         low, high = selection.wilson(row.objective, images)
         count = row.counts[row.best.status]
-        rows.append(Interval(row.head, row.head, row.objective, low, high, tuple(others), f"best of {count}"))
+        rows.append(
+            Interval(row.head, row.head, row.objective, low, high, results.others(row.best), f"best of {count}")
+        )
     caption = (
         f"The best trial of each head, one run each (n = 1), on {images:,} validation images. The band is the 95%"
         " interval for the chance of which images these were (Wilson); it does not cover the chance of another seed,"

@@ -136,11 +136,7 @@ def _number(value: float | None) -> str:
 def _head(results: Results, head: str, trial: Trial, best: Best | None) -> dict[str, Any]:
     """A head's best: its configuration, its measures, its pictures."""
     analysis = best.analysis if best else None
-    measured = (
-        analysis["measures"]
-        if analysis
-        else {name.removeprefix("val/"): value for name, value in trial.epochs[-1]["metrics"].items()}
-    )
+    measured = analysis["measures"] if analysis else results.validation_measures(trial)
     pictures: list[Shown] = []
     if best:
         pictures = [_shown(results, picture) for picture in of_heads.pictures(best)]

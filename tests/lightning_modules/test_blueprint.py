@@ -186,9 +186,7 @@ def test_a_crash_between_weights_and_configuration_leaves_nothing_that_loads(
 
     monkeypatch.undo()
     blueprint.save(kept, design(), new.state_dict(), {"trial": "arcface-009"})
-    assert torch.equal(
-        blueprint.embed(blueprint.load(kept)[1], images(5, 9, 7)), blueprint.embed(new, images(5, 9, 7))
-    )
+    assert torch.equal(blueprint.embed(blueprint.load(kept)[1], images(5, 9, 7)), blueprint.embed(new, images(5, 9, 7)))
     assert {path.name for path in kept.iterdir()} == {WEIGHTS, CONFIG}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.records import StudyFolder, apply, read_lines, replay, write_atomic
+from orchestrator.records import StudyFolder, apply, read_lines, remove_unfinished, replay, write_atomic, write_npy
 
 START = {"event": "start", "trial": "arcface-000", "head": "arcface", "index": 0, "seed": 7, "params": {"lr": 0.01}}
 EVENTS: list[dict[str, Any]] = [
@@ -135,6 +135,65 @@ def test_a_file_is_on_disk_before_it_takes_the_name(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(os, "replace", lambda source, target: (done.append("replace"), replace(source, target))[1])
     write_atomic(tmp_path / "file", "content")
     assert done[:2] == ["sync", "replace"]
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((0, 3), np.float32),
+        np.array([[np.nan, np.inf, -0.0]], np.float16),
+        np.asfortranarray(np.arange(12).reshape(3, 4)),
+        np.arange(20, dtype=np.uint8)[::-2],
+        np.array(7),
+    ],
+    ids=lambda array: str(array.dtype),
+)
+def test_an_array_is_read_again_with_its_type_and_shape(tmp_path: Path, array: Any) -> None:
+    write_npy(tmp_path / "new" / "array.npy", array)
+    again = np.load(tmp_path / "new" / "array.npy", allow_pickle=False)
+    assert (again.dtype, again.shape, again.tobytes()) == (array.dtype, array.shape, array.tobytes())
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["array.npy"]
+
+
+def test_an_array_is_written_whole_or_not_at_all_and_never_pickled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "array.npy"
+    write_npy(path, np.arange(5))
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        write_npy(path, np.array([{}], object))
+
+    def crash(source: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", crash)
+    with pytest.raises(KeyboardInterrupt):
+        write_npy(path, np.arange(9))
+    assert np.load(path).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_what_an_ended_process_left_half_written_is_removed_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(source: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    kept = {"report.html", ".lock", ".report.html.77", ".report.html.1", "heads.png.7", "plots/.heads.png.17"}
+    for name in kept:
+        write_atomic(tmp_path / name, "whole, or another's")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "getpid", lambda: 7)
+        patched.setattr(os, "replace", crash)
+        for name in ("report.html", "plots/heads.png", "a/b/c"):
+            with pytest.raises(KeyboardInterrupt):
+                write_atomic(tmp_path / name, "half")
+    before = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert before == kept | {".report.html.7", "plots/.heads.png.7", "a/b/.c.7"}
+
+    remove_unfinished(tmp_path, 7)
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} == kept
+    remove_unfinished(tmp_path, 7)
+    remove_unfinished(tmp_path / "nowhere", 7)
 
 
 def test_embeddings_and_labels_are_read_again_exactly(folder: StudyFolder) -> None:

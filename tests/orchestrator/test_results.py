@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from orchestrator import plan
 from orchestrator.contest import Contest, starting_point
 from orchestrator.errors import CannotRun, StudyError
-from orchestrator.records import StudyFolder
+from orchestrator.records import StudyFolder, write_atomic
 from orchestrator.results import Results
 from orchestrator.study import Study
 from search_spaces.heads import HEADS
@@ -156,6 +157,44 @@ def test_what_is_told_as_json(tiny_study: MakeStudy, make_record: MakeRecord) ->
         "arcface", 0.5, "arcface-000", ["arcface-001"],
     )  # fmt: skip
     assert (second["head"], second["objective"], second["trial"], second["params"]) == ("softmax", None, None, None)
+
+
+def test_an_analysis_is_read_once_it_was_made(tiny_study: MakeStudy, make_record: MakeRecord) -> None:
+    folder = make_record(tiny_study(), ("arcface", 0, [0.5], "completed"))
+    results = Results(folder.root)
+    assert results.analysis("arcface") is None
+    content = {"trial": "arcface-000", "epoch": 1, "measures": {"silhouette": None, "separation_ratio": 2.5}}
+    write_atomic(folder.analysis / "arcface.json", json.dumps(content))
+    assert results.analysis("arcface") == content
+    assert results.analysis("softmax") is None
+
+
+@pytest.mark.parametrize(("labels", "classes"), [([0, 1, 2, 1], 3), ([9, 0, 4], 10)])
+def test_the_classes_are_those_of_the_sampled_images(
+    tiny_study: MakeStudy, make_record: MakeRecord, labels: list[int], classes: int
+) -> None:
+    folder = make_record(tiny_study())
+    folder.save_labels(np.array(labels))
+    assert Results(folder.root).num_classes == classes
+
+
+def test_a_study_that_has_not_begun_does_not_know_its_classes(tiny_study: MakeStudy, make_record: MakeRecord) -> None:
+    folder = make_record(tiny_study())
+    with pytest.raises(CannotRun) as caught:
+        _ = Results(folder.root).num_classes
+    (problem,) = caught.value.problems
+    assert (problem.place, problem.fix) == (str(folder.root), f"orchestrator resume {folder.root}")
+    assert problem.rule
+    assert problem.value
+
+
+def test_the_best_as_text_is_the_file_that_is_written(tiny_study: MakeStudy, make_record: MakeRecord) -> None:
+    folder = make_record(tiny_study(), ("arcface", 0, [0.5], "completed"), ("softmax", 0, [0.4], "stopped"))
+    results = Results(folder.root)
+    texts = {head: results.best_yaml(head) for head in results.best}
+    assert not folder.best.exists()
+    assert {path.stem: path.read_text() for path in results.write_best()} == texts
+    assert set(texts) == {"arcface", "softmax"}
 
 
 def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:

@@ -6,8 +6,13 @@ import itertools
 import random
 from typing import Any
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
 from orchestrator.records import Trial
-from orchestrator.selection import leaderboard, rank, standing
+from orchestrator.selection import leaderboard, rank, standing, wilson
 
 
 def trial(index: int, objectives: list[float], status: Any = "completed", head: str = "arcface") -> Trial:
@@ -82,3 +87,31 @@ def test_heads_with_equal_scores_keep_the_studys_order() -> None:
         "softmax",
         "arcface",
     ]
+
+
+@pytest.mark.parametrize("number", [1, 2, 7, 40, 1000, 10_000, 1_000_000])
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.9735, 0.999, 1.0])
+def test_the_interval_of_a_share_is_wilsons(share: float, number: int) -> None:
+    right = round(share * number)
+    expected = binomtest(right, number).proportion_ci(0.95, method="wilson")
+    assert wilson(right / number, number) == pytest.approx((expected.low, expected.high), abs=1e-8)
+
+
+@given(number=st.integers(1, 10**6), right=st.floats(0, 1))
+@settings(deadline=None)
+def test_an_interval_holds_its_share_and_mirrors_that_of_the_rest(number: int, right: float) -> None:
+    share = round(right * number) / number
+    low, high = wilson(share, number)
+    assert low <= share + 1e-12
+    assert high >= share - 1e-12
+    mirrored = wilson(1 - share, number)
+    assert (1 - mirrored[1], 1 - mirrored[0]) == pytest.approx((low, high), abs=1e-9)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_an_interval_stays_a_share(share: float) -> None:
+    """Else a table would say -0.0000."""
+    for number in range(1, 2000):
+        low, high = wilson(share, number)
+        assert 0 <= low <= high <= 1, number
+        assert not f"{low:.4f}".startswith("-"), number
