@@ -55,6 +55,8 @@ def collect(plan: Plan) -> dict[str, Any]:
         "packages": {name: _version(name) for name in PACKAGES},
         "platform": platform.platform(),
         "processor": _processor(),
+        "classes": plan.data.num_classes,
+        "train_images": len(plan.data.train),
         "cpus": plan.machine.cpus,
         "gpus": plan.machine.gpus,
         "memory_gb": round(plan.machine.memory_bytes / 1e9, 1),

@@ -29,12 +29,21 @@ class Results:
         return self.folder.trials()
 
     @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """Where the numbers come from, as it was written at the launch and at every resume."""
+        path = self.folder.provenance_file
+        known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        return known
+
+    @property
     def num_classes(self) -> int:
-        """How many classes the data has, as its sampled images show; CannotRun while nothing has begun."""
+        """How many classes the data has. Raises CannotRun while nothing has begun."""
+        if "classes" in self.provenance:
+            return int(self.provenance["classes"])
         if not self.folder.embeddings.exists():
             rule, fix = "a study that has begun knows its classes", f"orchestrator resume {self.folder.root}"
             raise CannotRun([Problem(str(self.folder.root), rule, "its search has not begun", fix)])
-        return int(self.folder.labels().max()) + 1
+        return int(self.folder.labels().max()) + 1  # at least: of a folder whose provenance is lost
 
     @property
     def planned(self) -> int:

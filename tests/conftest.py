@@ -118,7 +118,8 @@ def build_study() -> Callable[..., StudyFolder]:
         folder = StudyFolder(parent / study.name)
         write_atomic(folder.study_file, study.to_yaml())
         machine = SimpleNamespace(cpus=2, gpus=0, memory_bytes=8 * 10**9)
-        plan = SimpleNamespace(study=study, machine=machine, slots=2)
+        data = SimpleNamespace(num_classes=classes, train=range(10 * POINTS))
+        plan = SimpleNamespace(study=study, machine=machine, slots=2, data=data)
         write_atomic(folder.provenance_file, provenance.text(provenance.first(plan)))
         labels = np.arange(POINTS) % classes if sample is None else sample
         folder.save_labels(labels)

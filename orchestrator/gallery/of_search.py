@@ -90,10 +90,10 @@ def _curves(results: Results) -> Picture:
     stops = ""
     if marks:
         epochs = ", ".join(map(str, marks))
-        stops = f" Dotted lines are ASHA's rungs, after epochs {epochs}: × marks who was stopped there."
+        stops = f" Dotted lines are ASHA's rungs, after epochs {epochs}."
     caption = (
         f"The cluster accuracy of every one of the {len(results.trials)} trials over the epochs: black the best, blue"
-        f" those that ran to their end, grey the others.{stops}"
+        f" those that ran to their end, grey the others (× ended before its time, ▸ still runs).{stops}"
     )
     figure = search.curves(
         trials, results.best, marks, results.study.training.epochs, f"{results.study.name}: training curves"
@@ -134,8 +134,8 @@ def parallel(results: Results, head: str) -> Picture:
     logs = {name: isinstance(item.parameter, Range) and item.parameter.log for name, item in space.items()}
     trials = by_head(results)[head]
     caption = (
-        f"Every trial of {head} as a line through its settings to its cluster accuracy; dotted ones were stopped early,"
-        " the thick one is the best. Each axis spans what was tried."
+        f"Every trial of {head} as a line through its settings to its cluster accuracy; dotted ones did not run to"
+        " their end, the thick one is the best. Each axis spans what was tried."
     )
     figure = search.parallel(head, [*space], logs, trials, f"{head}: {len(trials)} trials")
     return Picture(

@@ -87,7 +87,8 @@ def _asked(results: Results) -> list[tuple[str, str]]:
     return [
         (
             "data",
-            f"{study.data.source}, {study.data.validation_images:,} images to validate; the test images stay sealed",
+            f"{study.data.source}, {results.num_classes:,} classes, {study.data.validation_images:,} images to"
+            " validate; the test images stay sealed",
         ),
         ("model", f"{study.body.name} body, {study.embedding_dim}-D embedding"),
         ("training", f"{training.epochs} epochs in batches of {training.batch_size}"),
@@ -187,10 +188,9 @@ def _trial(results: Results, trial: Trial) -> dict[str, Any]:
 
 
 def _provenance(results: Results) -> list[tuple[str, str]]:
-    path = results.folder.provenance_file
-    if not path.exists():
+    known = results.provenance
+    if not known:
         return []
-    known = json.loads(path.read_text())
     git = known.get("git")
     commit = "not in a git checkout" if not git else git["commit"] + (" with changes on top" if git["changed"] else "")
     packages = ", ".join(f"{name} {version}" for name, version in known["packages"].items() if version)

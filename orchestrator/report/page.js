@@ -48,6 +48,6 @@ for (const button of document.querySelectorAll("button.copy")) {
       row.hidden = Boolean(event.target.value) && row.dataset.head !== event.target.value;
       shown += !row.hidden;
     }
-    document.getElementById("trials-count").textContent = `${shown} trials`;
+    document.getElementById("trials-count").textContent = `${shown} of ${body.rows.length} trials`;
   });
 }

@@ -45,7 +45,7 @@
       return { ...shared, dragmode: "pan", xaxis: axis(head.axes[0]), yaxis: { ...axis(head.axes[1]), scaleanchor: "x" } };
     }
     const [x, y, z] = head.axes.map(axis);
-    return { ...shared, margin: { l: 0, r: 0, t: 40, b: 0 }, scene: { xaxis: x, yaxis: y, zaxis: z, aspectmode: "cube", camera: { eye: { x: 1.5, y: 1.5, z: 0.9 } } } };
+    return { ...shared, margin: { l: 0, r: 0, t: 40, b: 0 }, scene: { xaxis: x, yaxis: y, zaxis: z, aspectmode: "cube", camera: { eye: { x: 1.75, y: 1.75, z: 0.9 } } } };
   };
 
   const chosen = () => data.heads[choice.selectedIndex];

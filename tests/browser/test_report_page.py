@@ -103,12 +103,12 @@ def test_the_trials_are_sorted_by_their_words(page: Any, heading: str) -> None:
 def test_the_trials_of_one_head_can_be_shown_alone(page: Any) -> None:
     page.select_option("#trials-head", "arcface")
     assert set(column(page, "head")) == {"arcface"}
-    assert page.inner_text("#trials-count") == "3 trials"
+    assert page.inner_text("#trials-count") == "3 of 6 trials"
     assert page.locator("#trials-table tbody tr:visible").count() == 3
     sort_by(page, "seed")
     assert set(column(page, "head")) == {"arcface"}
     page.select_option("#trials-head", "")
-    assert page.inner_text("#trials-count") == "6 trials"
+    assert page.inner_text("#trials-count") == "6 of 6 trials"
 
 
 def copied(page: Any) -> str:
@@ -202,8 +202,11 @@ def test_every_word_stands_out_from_its_ground_by_day_and_by_night(shown: Any, p
     chip = page.locator("#scatter-classes button").first
     chip.click()  # a hidden class's name is still read
     contrasts, pixels = page.evaluate(CONTRASTS), shown.pixels()
+    title = "() => getComputedStyle(document.querySelector('#scatter .gtitle')).fill"
+    scatters_ink, ink = page.evaluate(title), page.evaluate("() => getComputedStyle(document.body).color")
     chip.click()
     page.emulate_media(color_scheme="light")
+    assert scatters_ink == ink
     assert len(contrasts) > 200
     assert [each for each in contrasts if each[0] < 4.5] == []
     ground = [int(part) for part in contrasts[0][2].removeprefix("rgb(").rstrip(")").split(",")]

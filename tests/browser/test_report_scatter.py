@@ -119,3 +119,10 @@ def test_a_flat_embedding_is_drawn_flat(flat: Any) -> None:
     assert lengths(flat.page) == pytest.approx(1)
     flat.page.locator("#scatter-classes button").first.click()
     assert flat.count(0) == 0
+
+
+def test_it_offers_no_upload(shown: Any) -> None:
+    buttons = shown.page.locator(".modebar-btn").all()
+    titles = [button.get_attribute("data-title") or "" for button in buttons]
+    assert titles
+    assert not [title for title in titles if "share" in title.lower() or "cloud" in title.lower()]

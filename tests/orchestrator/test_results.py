@@ -169,8 +169,17 @@ def test_an_analysis_is_read_once_it_was_made(tiny_study: MakeStudy, make_record
     assert results.analysis("softmax") is None
 
 
+def test_the_classes_are_those_of_the_data_even_if_the_sample_has_none_of_the_last(
+    tiny_study: MakeStudy, make_record: MakeRecord
+) -> None:
+    folder = make_record(tiny_study())
+    folder.save_labels(np.array([0, 1, 2]))
+    write_atomic(folder.provenance_file, json.dumps({"classes": 51}))
+    assert Results(folder.root).num_classes == 51
+
+
 @pytest.mark.parametrize(("labels", "classes"), [([0, 1, 2, 1], 3), ([9, 0, 4], 10)])
-def test_the_classes_are_those_of_the_sampled_images(
+def test_without_provenance_the_classes_are_those_of_the_sampled_images(
     tiny_study: MakeStudy, make_record: MakeRecord, labels: list[int], classes: int
 ) -> None:
     folder = make_record(tiny_study())

@@ -43,7 +43,11 @@ def test_all_six_heads_are_searched_equally_recorded_and_handed_back(
             assert points is not None
             assert points.shape == (1000, 3)
     assert all(trial.objective > 0.3 for trial in results.best.values() if trial.objective is not None)
-    assert {path.name for path in folder.plots.iterdir()} == {f"{head}.png" for head in [*HEADS, "heads"]}
+    pictures = {path.name for path in folder.plots.iterdir()}
+    assert {f"{head}{ending}" for head in [*HEADS, "heads"] for ending in (".png", ".svg")} <= pictures
+    assert {f"{head}-epochs.gif" for head in HEADS} <= pictures
+    assert {path.name for path in folder.models.iterdir()} == set(HEADS)
+    assert folder.report_file.exists()
     assert {path.stem for path in folder.best.iterdir()} == set(HEADS)
     assert json.loads(folder.provenance_file.read_text())["seeds"]["search"] == 3
     assert not folder.driver_file.exists()

@@ -173,4 +173,4 @@ def test_the_caption_of_the_curves_names_the_rungs(made_study: Callable[..., Res
     results = made_study(3)
     picture = next(picture for picture in of_search.pictures(results) if picture.name == "curves")
     assert of_search.rungs(results) == [1]
-    assert "after epochs 1: × marks who was stopped there" in picture.caption
+    assert "rungs, after epochs 1." in picture.caption

@@ -151,7 +151,7 @@ def test_what_was_asked_is_told_in_words(tmp_path: Path, build_study: BuildStudy
     assert asked["search"] == "2 heads × 7 trials, random, seed 0"
     assert asked["model"] == "strided body, 3-D embedding"
     assert asked["training"] == "3 epochs in batches of 16"
-    assert asked["data"] == "idx, 80 images to validate; the test images stay sealed"
+    assert asked["data"] == "idx, 4 classes, 80 images to validate; the test images stay sealed"
 
 
 def test_the_spaces_are_told_with_their_reasons_and_conditions(tmp_path: Path, build_study: BuildStudy) -> None:
@@ -257,6 +257,8 @@ def test_a_study_that_has_not_begun_is_refused(tmp_path: Path, build_study: Buil
     folder = build_study(tmp_path, examined=False)
     shutil.rmtree(folder.embeddings)
     folder.trials_file.unlink()
+    collect(Results(folder.root))  # its classes are known from the launch
+    folder.provenance_file.unlink()
     with pytest.raises(CannotRun, match="its search has not begun"):
         collect(Results(folder.root))
 
