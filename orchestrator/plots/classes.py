@@ -121,7 +121,8 @@ def mahalanobis(histograms: Sequence[dict[str, Any] | None], dimensions: int, ti
         axes.tick_params(labelsize=7)
         axes.set_title(f"{number}: {int(right.sum()):,} right, {int(wrong.sum()):,} wrong", fontsize=9)
     if known:
-        panels[0].legend(fontsize=7, frameon=False)
+        handles, words = panels[0].get_legend_handles_labels()
+        figure.legend(handles, words, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     return figure
 
 
