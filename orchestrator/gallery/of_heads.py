@@ -107,8 +107,10 @@ def side_by_side(results: Results, found: list[Best]) -> Picture:
     caption = (
         "The embedding of each head's best trial as it is, each point an image, each colour and number a class."
         " Angular heads spread their classes as rays: only the direction counts, so an accuracy by angle can be high"
-        " where the points of two classes come close near the origin. Thin lines lead to the learned class centres."
+        " where the points of two classes come close near the origin."
     )
+    if any(_rays(best) is not None for best in found):
+        caption += " Thin lines lead to the learned class centres."
     alt = f"Scatter plots of the embeddings of {', '.join(best.head for best in found)}, one cloud for each class."
     return Picture("heads", "Embeddings side by side", caption, alt, embedding.side_by_side(panels, heading))
 

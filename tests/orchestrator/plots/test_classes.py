@@ -201,6 +201,7 @@ def test_volumes_that_are_unknown_or_nothing_break_no_picture(given: list[dict[s
 
 
 def test_wrong_points_are_outlined_in_ink() -> None:
-    (axes,) = panels(classes.mahalanobis([histogram([3, 2], [0, 1])], 3, "title"))
+    figure = classes.mahalanobis([histogram([3, 2], [0, 1])], 3, "title")
+    (axes,) = panels(figure)
     assert np.allclose(axes.patches[1].get_edgecolor()[:3], rgb(INK))
-    assert {text.get_text() for text in axes.get_legend().get_texts()} == {"right", "wrong", "if normal"}
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == {"right", "wrong", "if normal"}
