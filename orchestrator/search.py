@@ -78,10 +78,19 @@ def _run(planned: Plan, writer: Writer, progress: Progress) -> Results:
     results = Results(folder.root)
     results.write_best()
     if results.finished:
+        _conclude(planned, results, progress)
+    return results
+
+
+def _conclude(planned: Plan, results: Results, progress: Progress) -> None:
+    """Keeps and measures the best models, and writes the report. The search is recorded: no failure here costs it."""
+    try:
         winners.examine(planned, results, progress.say)
         progress.say("drawing the report")
         report.write(results)
-    return results
+    except Exception as error:
+        again = f"everything recorded is safe; orchestrator resume {results.folder.root} tries again"
+        progress.say(f"the models or the report could not be made: {type(error).__name__}: {error}; {again}")
 
 
 def _search(planned: Plan, writer: Writer, trials: dict[str, Trial], progress: Progress, sample: Any) -> None:

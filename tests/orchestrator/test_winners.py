@@ -19,7 +19,7 @@ from lightning_modules.data import idx, sources
 from lightning_modules.data.splits import stratified
 from lightning_modules.geometry import measures
 from orchestrator import checkpoints, plan, report, search, winners
-from orchestrator.progress import Silent
+from orchestrator.progress import EventLines, Silent
 from orchestrator.records import StudyFolder, Trial
 from orchestrator.results import Results
 from orchestrator.study import Study
@@ -280,3 +280,20 @@ def test_a_checkpoint_is_read_without_running_what_is_pickled_in_it(tmp_path: Pa
     assert checkpoints.finished_epochs(tmp_path / CHECKPOINT) is None
     assert not (tmp_path / "trapped").exists()
     assert checkpoints.finished_epochs(tmp_path / "nowhere.ckpt") is None
+
+
+def test_a_report_that_cannot_be_drawn_costs_no_search(
+    load_small: Callable[..., Study],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(results: Results) -> None:
+        raise MemoryError("no room for a figure")
+
+    monkeypatch.setattr(report, "write", fail)
+    study = load_small(heads="{softmax: }", search="{trials_per_head: 1}", tracking="{mode: 'off'}")
+    results = search.launch(study, tmp_path / "results", EventLines())
+    assert results.finished
+    assert (results.folder.best / "softmax.yaml").exists()
+    assert "MemoryError: no room for a figure; everything recorded is safe" in capsys.readouterr().err
