@@ -142,7 +142,11 @@ class Comparison:
             rows.append(Interval(row.head, name, row.objective, *row.interval, known, f"best of {row.count}"))
         heads = list(dict.fromkeys(head for results in self.studies for head in results.study.heads))
         figure = search.heads(rows, style.head_styles(heads), "The best trial of each head (n = 1 run each)")
-        write_atomic(path, style.rendered(figure, path.suffix.lstrip("."), style.DPI))
+        try:
+            write_atomic(path, style.rendered(figure, path.suffix.lstrip("."), style.DPI))
+        except OSError as error:
+            rule, fix = "the figure's folder must be one to write in", "name another"
+            raise _refused("--figure", rule, str(error), fix) from error
 
 
 def _refused(place: str, rule: str, value: str, fix: str) -> CannotRun:

@@ -11,6 +11,13 @@ from orchestrator.plots.style import Picture
 from orchestrator.records import StudyFolder, write_atomic
 
 
+def sweep(folder: StudyFolder, names: set[str]) -> None:
+    """Removes pictures that earlier reports have drawn and that this one, of `names`, no longer has."""
+    for path in [*folder.plots.glob("*.png"), *folder.plots.glob("*.svg"), *folder.plots.glob("*.gif")]:
+        if path.stem not in names:
+            path.unlink(missing_ok=True)
+
+
 def keep(folder: StudyFolder, picture: Picture) -> Path:
     """Writes `plots/<name>.png` and `.svg`; returns the first."""
     path = folder.plots / f"{picture.name}.png"

@@ -104,12 +104,13 @@ def side_by_side(results: Results, found: list[Best]) -> Picture:
         f"{results.study.name}: {dimensions}-D embeddings of {len(found[0].points):,} validation images, each number a"
         f" class;\nabove each head its k-means cluster accuracy on all {images:,} (n = 1 run)"
     )
+    shown = "as it is" if dimensions <= 3 else "in its first three principal components"
     caption = (
-        "The embedding of each head's best trial as it is, each point an image, each colour and number a class."
+        f"The embedding of each head's best trial {shown}, each point an image, each colour and number a class."
         " Angular heads spread their classes as rays: only the direction counts, so an accuracy by angle can be high"
         " where the points of two classes come close near the origin."
     )
-    if any(_rays(best) is not None for best in found):
+    if dimensions <= 3 and any(_rays(best) is not None for best in found):
         caption += " Thin lines lead to the learned class centres."
     alt = f"Scatter plots of the embeddings of {', '.join(best.head for best in found)}, one cloud for each class."
     return Picture("heads", "Embeddings side by side", caption, alt, embedding.side_by_side(panels, heading))
@@ -161,7 +162,8 @@ def _sphere(best: Best) -> Picture:
     room = best.margin.room if best.margin else None
     if best.dimensions == 2:
         kind = "circle"
-        caption = f"Directions only: outside the circle how many points lie at each angle ({best.number});"
+        caption = f"Directions only: outside the circle how many points lie at each angle ({best.number}), each class"
+        caption += " by its own most;"
         caption += f" lines are the {best.centres_are}."
     else:
         kind = "sphere"

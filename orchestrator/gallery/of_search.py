@@ -159,7 +159,8 @@ def _margins(results: Results) -> Picture | None:
         return None
     caption = (
         "What stands in place of cos θ of the own class in the logits, for the best trial of each angular head. The"
-        " lower a curve, the more its margin asks; all continue falling beyond 180° − margin (the A-Softmax extension)."
+        " lower a curve, the more its margin asks. Where a shifted or multiplied cosine would rise again it continues"
+        " to fall (the A-Softmax extension)."
     )
     styles = head_styles([*results.study.heads])
     figure = margins.target_logits(curves, styles, f"{results.study.name}: what the margins ask")

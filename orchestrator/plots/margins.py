@@ -19,7 +19,7 @@ def target_logits(margins: Mapping[str, tuple[str, Curve]], styles: Mapping[str,
     figure.suptitle(title, fontsize=11)
     for axes, most in zip(figure.subplots(1, 2), (180, 60), strict=True):
         angles = np.radians(np.linspace(0, most, 721))
-        axes.plot(np.degrees(angles), np.cos(angles), color=FAINT, linewidth=1.2, label="cos θ, no margin (softmax)")
+        axes.plot(np.degrees(angles), np.cos(angles), color=FAINT, linewidth=1.2, label="cos θ, no margin")
         for head, (label, curve) in margins.items():
             style = styles[head]
             axes.plot(

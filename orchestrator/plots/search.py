@@ -175,8 +175,8 @@ def maps(trials: Mapping[str, Sequence[Trial]], axes_of: Mapping[str, tuple[Axis
                 [own[n].params[x.name] for n in mine],
                 [own[n].params[y.name] for n in mine],
                 c=values[mine],
-                vmin=low,
-                vmax=max(high, low + 1e-4),
+                vmin=min(low, high - 1e-3),  # a single trial is its own best
+                vmax=high,
                 cmap=SEQUENTIAL,
                 marker=shape,
                 s=42,

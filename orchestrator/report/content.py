@@ -44,6 +44,10 @@ def collect(results: Results) -> dict[str, Any]:
     bests = of_heads.bests(results)
     found = {best.head: best for best in bests}
     sheet = [_shown(results, of_heads.side_by_side(results, bests))] if bests else []
+    heads = [_head(results, head, trial, found.get(head)) for head, trial in results.best.items()]
+    search = [_shown(results, picture) for picture in of_search.pictures(results)]
+    drawn = {shown.name for shown in [*sheet, *search, *(shown for head in heads for shown in head["pictures"])]}
+    gallery.sweep(results.folder, drawn | {f"{head['head']}-epochs" for head in heads if head["gif"]})
     return {
         "study": study,
         "state": tables.state(results),
@@ -55,8 +59,8 @@ def collect(results: Results) -> dict[str, Any]:
         "caution": " ".join(tables.CAUTION),
         "leaderboard": [_standing(results, place, row) for place, row in enumerate(results.leaderboard, start=1)],
         "sheet": sheet,
-        "heads": [_head(results, head, trial, found.get(head)) for head, trial in results.best.items()],
-        "search": [_shown(results, picture) for picture in of_search.pictures(results)],
+        "heads": heads,
+        "search": search,
         "lost": [trial for trial in results.trials.values() if trial.status in ("failed", "diverged")],
         "settings": _setting_names(results),
         "trials": [_trial(results, trial) for trial in results.trials.values()],

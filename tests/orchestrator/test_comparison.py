@@ -259,3 +259,12 @@ def test_what_cannot_be_compared_is_4_on_stderr(compared: Folders, tmp_path: Pat
     assert (done.exit_code, done.stdout) == (4, "")
     assert done.stderr.startswith("--figure\n")
     assert not list(tmp_path.glob("figure.*"))
+
+
+def test_a_figure_that_cannot_be_written_is_refused(
+    tiny_study: MakeStudy, make_record: MakeRecord, tmp_path: Path
+) -> None:
+    folder = make_record(tiny_study(), ("softmax", 0, [0.5], "completed"))
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(CannotRun, match="must be one to write in"):
+        Comparison([Results(folder.root)]).draw(tmp_path / "file" / "compare.png")

@@ -16,7 +16,7 @@ import pytest
 from orchestrator import tables
 from orchestrator.errors import CannotRun
 from orchestrator.gallery import of_heads
-from orchestrator.records import StudyFolder
+from orchestrator.records import StudyFolder, write_atomic
 from orchestrator.report import content, words
 from orchestrator.report.content import collect
 from orchestrator.report.words import MEASURES, written
@@ -274,3 +274,16 @@ def test_the_words_are_in_the_order_of_the_report() -> None:
     assert [label for label, _, _ in written(dict.fromkeys(reversed(names), 1.0))] == [
         MEASURES[name].label for name in names
     ]
+
+
+def test_a_picture_of_an_earlier_report_that_this_one_does_not_have_is_removed(
+    tmp_path: Path, build_study: BuildStudy
+) -> None:
+    folder = build_study(tmp_path, ["softmax"], 2, examined=False)
+    for name in ("softmax-sphere.png", "softmax-sphere.svg", "arcface-epochs.gif", "softmax.png", "heads.svg"):
+        write_atomic(folder.plots / name, b"of an earlier report")
+    collect(Results(folder.root))
+    assert {path.name for path in folder.plots.iterdir()} & {"softmax-sphere.png", "softmax-sphere.svg"} == set()
+    assert not (folder.plots / "arcface-epochs.gif").exists()
+    assert (folder.plots / "softmax.png").exists()
+    assert (folder.plots / "heads.svg").exists()
