@@ -13,7 +13,7 @@ from orchestrator.plots.embedding import Panel, embeddings_png, principal
 from orchestrator.plots.style import few_colours
 
 FRAME_MS, LAST_FRAME_MS = 600, 2500
-COLOURS = 32
+COLOURS = 96
 
 
 def gif(frames: Sequence[bytes]) -> bytes:
