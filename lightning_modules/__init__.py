@@ -14,13 +14,18 @@ if TYPE_CHECKING:
 
 
 def head_class(name: str) -> type[EmbeddingModule]:
-    """The head class that `lightning_modules/<name>.py` defines.
+    """The head class that `lightning_modules/<name>.py` defines, or that of a loss such as pml.ProxyAnchorLoss.
 
     A new head needs no registration: its file is found by its name.
     """
     from lightning_modules.angular import AngularHead
     from lightning_modules.embedding import EmbeddingModule
 
+    library, dot, loss = name.partition(".")
+    if dot and library == "pml":
+        from lightning_modules import metric_learning
+
+        return metric_learning.of_loss(loss)
     module = importlib.import_module(f"lightning_modules.{name}")
     bases = (EmbeddingModule, AngularHead)
     for value in vars(module).values():

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lightning_modules.embedding import EmbeddingModule
+    from lightning_modules.geometry.verification import Calibration
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 IMAGES_AT_A_TIME = 1024
@@ -50,15 +51,24 @@ class Blueprint:
         return head_class(self.head)(trunk, **own)
 
 
-def save(folder: Path, blueprint: Blueprint, weights: dict[str, Tensor], about: dict[str, Any]) -> None:
-    """Writes `model.safetensors` and `config.json`, which also says what the model is `about`."""
+def save(
+    folder: Path,
+    blueprint: Blueprint,
+    weights: dict[str, Tensor],
+    about: dict[str, Any],
+    calibration: Calibration | None = None,
+) -> None:
+    """Writes `model.safetensors` and `config.json`, which also says what the model is `about`, and its thresholds."""
     from safetensors.torch import save as packed
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).unlink(missing_ok=True)  # written last: a folder with one is whole
     (folder / WEIGHTS).write_bytes(packed({name: tensor.contiguous() for name, tensor in weights.items()}))
+    content: dict[str, Any] = {"about": about, "blueprint": asdict(blueprint)}
+    if calibration is not None:
+        content["verification"] = calibration.as_dict()
     beside = folder / f".{CONFIG}"
-    beside.write_text(json.dumps({"about": about, "blueprint": asdict(blueprint)}, indent=2) + "\n")
+    beside.write_text(json.dumps(content, indent=2) + "\n")
     os.replace(beside, folder / CONFIG)
 
 
@@ -67,6 +77,17 @@ def about(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     known: dict[str, Any] = json.loads(path.read_text())["about"] if path.exists() else {}
     return known
+
+
+def calibration(folder: Path) -> Calibration | None:
+    """The thresholds that were kept with a model; None where there are none. Raises ModelError."""
+    from lightning_modules.geometry.verification import Calibration, CalibrationError
+
+    try:
+        known = json.loads((folder / CONFIG).read_text()).get("verification")
+        return None if known is None else Calibration.from_dict(known)
+    except (OSError, ValueError, AttributeError, CalibrationError) as error:
+        raise ModelError(f"{folder} holds no calibration that can be read: {error}") from error
 
 
 def load(folder: Path) -> tuple[Blueprint, EmbeddingModule]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import nn
 
 from lightning_modules import head_class
 from lightning_modules.angular import AngularHead
-from lightning_modules.embedding import EmbeddingModule, Trunk
+from lightning_modules.embedding import EmbeddingModule, Recipe, Trunk
 
 Array = NDArray[np.float64]
 HALVINGS = 50
@@ -49,7 +50,8 @@ def _bare(head: str, params: dict[str, Any]) -> EmbeddingModule:
     """The head's module with these settings, on no body; settings that are not its own, such as lr, are left out."""
     known = inspect.signature(head_class(head)).parameters
     scale = {"scale": 1.0} if "scale" in known else {}
-    settings = {name: value for name, value in params.items() if name in known}
+    foreign = {field.name for field in fields(Recipe)} if "settings" in known else params.keys() - known
+    settings = {name: value for name, value in params.items() if name not in foreign}
     return head_class(head)(Trunk(nn.Identity(), 2, 2), **{**scale, **settings})
 
 

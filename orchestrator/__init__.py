@@ -15,16 +15,20 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Study": "study",
-    "StudyError": "errors",
-    "Results": "results",
-    "launch": "search",
-    "resume": "search",
+    "Study": "orchestrator.study",
+    "StudyError": "orchestrator.errors",
+    "Results": "orchestrator.results",
+    "launch": "orchestrator.search",
+    "resume": "orchestrator.search",
+    "confirm": "orchestrator.search",
+    "open_test": "orchestrator.verdict.opening",
+    "Embedder": "lightning_modules.embedder",
+    "Gallery": "lightning_modules.identities",
 }
-__all__ = ["Results", "Study", "StudyError", "__version__", "launch", "resume"]
+__all__ = [*_HOMES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'orchestrator' has no attribute {name!r}")
-    return getattr(import_module(f"orchestrator.{_HOMES[name]}"), name)
+    return getattr(import_module(_HOMES[name]), name)

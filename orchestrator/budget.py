@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Protocol
 
 from ray import tune
 from ray.tune.schedulers import (
@@ -18,9 +18,10 @@ from ray.tune.schedulers import (
 )
 from ray.tune.search import Searcher
 
-from orchestrator.contest import Assignment, Contest, Space
+from orchestrator.contest import Assignment
 from orchestrator.driver_only import DriverOnly
-from orchestrator.records import Trial
+from orchestrator.records import Event, Trial
+from orchestrator.searchers import Space
 from orchestrator.study import Study
 from search_spaces.parameters import Range
 
@@ -33,15 +34,28 @@ def trial_config(assignment: Assignment, checkpoint: str | None = None) -> dict[
     return {"trial": {**vars(assignment), "checkpoint": checkpoint}}
 
 
-class ContestSearcher(DriverOnly, Searcher):
-    """Tune's searcher: hands out the contest's assignments. The contest learns from search.py's recorder."""
+class Source(Protocol):
+    """Where trials come from: a Contest, or the Repeats of known configurations."""
 
-    def __init__(self, contest: Contest, checkpoints: Mapping[str, str]) -> None:
+    @property
+    def remaining(self) -> int: ...
+
+    def next(self) -> Assignment | None: ...
+
+    def epoch(self, name: str, row: Event) -> None: ...
+
+    def end(self, name: str, status: str) -> None: ...
+
+
+class SourceSearcher(DriverOnly, Searcher):
+    """Tune's searcher: hands out a source's assignments. The source learns from the recorder."""
+
+    def __init__(self, source: Source, checkpoints: Mapping[str, str]) -> None:
         super().__init__(metric=OBJECTIVE, mode="max")
-        self.contest, self.checkpoints = contest, checkpoints
+        self.source, self.checkpoints = source, checkpoints
 
     def suggest(self, trial_id: str) -> Any:
-        assignment = self.contest.next()
+        assignment = self.source.next()
         if assignment is None:
             return Searcher.FINISHED
         return trial_config(assignment, self.checkpoints.get(assignment.name))
@@ -111,7 +125,8 @@ class HeadSchedulers(DriverOnly, TrialScheduler):
         self._metric = OBJECTIVE
         self.stopped: set[str] = set()  # names of the trials that a scheduler ended early
         self._asha = study.search.scheduler == "asha"
-        self._by_head = {head: _scheduler(study, space) for head, space in spaces.items()}
+        one = _scheduler(study, {}) if study.search.joint else None  # one search, so one ladder for all heads
+        self._by_head = {head: one or _scheduler(study, space) for head, space in spaces.items()}
         if self._asha:
             for trial in record:
                 self._replay(trial)

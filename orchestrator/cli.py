@@ -18,6 +18,7 @@ import typer
 
 if TYPE_CHECKING:
     from orchestrator.results import Results
+    from orchestrator.study import Study
 
 DONE, FAILED, WRONG, SOME_FAILED, CANNOT, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -40,6 +41,10 @@ Overrides = Annotated[
 ]
 ResultsFolder = Annotated[Path, typer.Option("--results", help="Where studies' folders are made.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+StartFrom = Annotated[
+    Path | None,
+    typer.Option("--start-from", help="A finished study's folder, whose best each head's first trial takes over."),
+]
 NextName = Annotated[bool, typer.Option("--next-name", help="If the name is taken, take name-2, name-3, …")]
 
 
@@ -79,15 +84,14 @@ def plan(
     set: Overrides = None,
     results: ResultsFolder = Path("results"),
     next_name: NextName = False,
+    start_from: StartFrom = None,
     json: AsJson = False,
 ) -> None:
     """Print what a study will search and cost, and whether it can run here. Starts nothing."""
     with _errors():
         from orchestrator import plan as planning
-        from orchestrator.study import Study
 
-        loaded = Study.load(study, set or ())
-        planned = planning.make(planning.free_name(loaded, results) if next_name else loaded, results)
+        planned = planning.make(_loaded(study, set or [], results, next_name, start_from), results)
         if json:
             _print_json(planned.as_dict())
         else:
@@ -102,25 +106,23 @@ def launch(
     set: Overrides = None,
     results: ResultsFolder = Path("results"),
     next_name: NextName = False,
+    start_from: StartFrom = None,
     online: Annotated[
         bool, typer.Option("--online", help="Send runs to Weights & Biases while the search runs.")
     ] = False,
     no_tracking: Annotated[bool, typer.Option("--no-tracking", help="Keep no Weights & Biases runs.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Plan a study, then search: trains every head, records every epoch, writes the best of each head."""
+    """Plan a study, search, and confirm the best of each head on fresh seeds; every epoch is recorded."""
     with _errors():
         if online and no_tracking:
             raise typer.BadParameter("--online and --no-tracking exclude each other")
-        from orchestrator import plan as planning
         from orchestrator.progress import for_this_terminal
         from orchestrator.search import launch as run
-        from orchestrator.study import Study
 
         mode = ["tracking.mode=online"] if online else ["tracking.mode=off"] if no_tracking else []
-        loaded = Study.load(study, [*(set or ()), *mode])
-        ended = run(planning.free_name(loaded, results) if next_name else loaded, results, for_this_terminal())
-        _ended(ended, json)
+        loaded = _loaded(study, [*(set or ()), *mode], results, next_name, start_from)
+        _ended(run(loaded, results, for_this_terminal()), json)
 
 
 @app.command()
@@ -131,6 +133,57 @@ def resume(folder: Folder, json: AsJson = False) -> None:
         from orchestrator.search import resume as run
 
         _ended(run(folder, for_this_terminal()), json)
+
+
+@app.command()
+def confirm(
+    folder: Folder,
+    top: Annotated[int | None, typer.Option("--top", min=1, help="How many configurations of each head.")] = None,
+    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="How many fresh seeds of each.")] = None,
+    racing: Annotated[
+        bool | None, typer.Option("--racing/--no-racing", help="Stop configurations that are clearly behind.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Train the best configurations of a finished search on more fresh seeds, or more configurations on them."""
+    with _errors():
+        from orchestrator.progress import for_this_terminal
+        from orchestrator.search import confirm as run
+
+        _ended(run(folder, top, seeds, racing, for_this_terminal()), json)
+
+
+@app.command("test")
+def open_test(
+    folder: Folder,
+    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="How many final models of each head.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Open it once more; every output will say so.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Open the sealed test set, once: trains each head's best on train and validation images, and measures it."""
+    with _errors():
+        from orchestrator.progress import for_this_terminal
+        from orchestrator.verdict import opening
+
+        ended = opening.open_test(folder, seeds, again, for_this_terminal())
+        _ended(ended, json, interrupted=not ended.test.heads)
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A kept model: results/quick/models/arcface.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder that is made.")] = Path("exported"),
+    json: AsJson = False,
+) -> None:
+    """Write a model to take away: safetensors with its configuration, and ONNX, checked against each other."""
+    with _errors():
+        from orchestrator.export import export as run
+
+        made = run(model, out)
+        if json:
+            _print_json(made.as_dict())
+        else:
+            print(made)
 
 
 @app.command()
@@ -160,7 +213,7 @@ def stop(folder: Folder) -> None:
 def best(folder: Folder, json: AsJson = False) -> None:
     """Print the best configuration of each head, and write each as best/<head>.yaml, ready to launch again."""
     with _errors():
-        from orchestrator import tables
+        from orchestrator import leaderboards
         from orchestrator.results import Results
 
         known = Results(folder)
@@ -171,7 +224,7 @@ def best(folder: Folder, json: AsJson = False) -> None:
         if json:
             _print_json({"best": known.as_dict()["leaderboard"], "files": [str(path) for path in written]})
         else:
-            _print(*tables.leaderboard_of(known), *(f"orchestrator launch {path}" for path in written))
+            _print(*leaderboards.leaderboard_of(known), *(f"orchestrator launch {path}" for path in written))
 
 
 @app.command()
@@ -215,6 +268,7 @@ def embed(
     data: Annotated[str, typer.Option("--data", help="mnist, a folder of IDX files, or images.npy (uint8).")],
     part: Annotated[Part, typer.Option("--part", help="Which part of a dataset.")] = Part.train,
     out: Annotated[Path, typer.Option("--out", help="Where the vectors go, .npy or .parquet.")] = Path("vectors.npy"),
+    again: Annotated[bool, typer.Option("--again", help="Look at the study's test images once more.")] = False,
     json: AsJson = False,
 ) -> None:
     """Write the vectors of images, as a model of a finished study embeds them."""
@@ -223,7 +277,7 @@ def embed(
 
         if part is Part.test:
             print("these are test images: what is tuned after a look at them is no longer honest", file=sys.stderr)
-        made = vectors.embed(model, data, part.value, out)
+        made = vectors.embed(model, data, part.value, out, again)
         files = {"vectors": str(made.path), "labels": str(made.labels_path) if made.labels_path else None}
         if json:
             _print_json({**files, "images": made.images, "dimensions": made.dimensions})
@@ -233,17 +287,31 @@ def embed(
                 print(f"{made.labels_path}: their classes")
 
 
-def _ended(results: Results, json: bool) -> None:
+def _loaded(source: str, overrides: list[str], results: Path, next_name: bool, start_from: Path | None) -> Study:
+    """The study that a command line names."""
+    from orchestrator import plan as planning
+    from orchestrator.study import Study
+
+    study = Study.load(source, overrides)
+    if start_from:
+        from orchestrator.verdict.starts import start_from as carry
+
+        study = carry(study, start_from, planning.classes_of(study))
+    return planning.free_name(study, results) if next_name else study
+
+
+def _ended(results: Results, json: bool, interrupted: bool = False) -> None:
     """Says what a search found, and exits with what became of it."""
-    from orchestrator import tables
+    from orchestrator import leaderboards
 
     if json:
         _print_json(results.as_dict())
     else:
-        _print(*tables.ending(results))
-    statuses = {trial.status for trial in results.trials.values()}
-    if not results.finished:
+        _print(*leaderboards.ending(results))
+    if interrupted or not results.finished:
         raise typer.Exit(INTERRUPTED)
+    runs = results.confirmation.runs if results.confirmation else {}
+    statuses = {trial.status for trial in (*results.trials.values(), *runs.values(), *results.test.runs.values())}
     raise typer.Exit(SOME_FAILED if statuses & {"failed", "diverged"} else DONE)
 
 

@@ -9,13 +9,15 @@ from typing import Any
 
 from rich.table import Table
 
-from orchestrator import selection, tables
+from orchestrator import tables
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.records import Trial, write_atomic
 from orchestrator.results import Results
+from orchestrator.selection import Standing
 
 FIGURES = (".png", ".svg")
 SEPARATIONS = {"separation_ratio": "sep. by angle", "distance_ratio": "by distance"}
+TITLE = "The best of each head: a mean over fresh seeds where it is confirmed, else one run"
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,8 @@ class Row:
     head: str
     trial: Trial
     objective: float
-    interval: tuple[float, float]
-    count: int
+    interval: tuple[float, float] | None
+    runs: str
     measures: dict[str, float | None]
 
 
@@ -46,7 +48,7 @@ class Comparison:
     def rows(self) -> list[Row]:
         """Every head's best of every study, the best first."""
         rows = [
-            self._row(name, results, standing.best, standing.counts[standing.best.status])
+            self._row(name, results, standing, standing.best)
             for name, results in zip(self.names, self.studies, strict=True)
             for standing in results.leaderboard
             if standing.best
@@ -54,17 +56,19 @@ class Comparison:
         return sorted(rows, key=lambda row: -row.objective)
 
     @staticmethod
-    def _row(name: str, results: Results, best: Trial, count: int) -> Row:
-        objective = best.objective or 0.0
+    def _row(name: str, results: Results, standing: Standing, best: Trial) -> Row:
         analysis = results.analysis(best.head)
         measures = analysis["measures"] if analysis else results.validation_measures(best)
-        interval = selection.wilson(objective, results.study.data.validation_images)
-        return Row(name, best.head, best, objective, interval, count, measures)
+        interval = standing.interval(results.study.data.validation_images)
+        return Row(name, best.head, best, standing.objective, interval, standing.runs, measures)
 
     @property
     def differences(self) -> dict[str, list[Any]]:
         """The keys of the studies' files whose values differ, each with the value in every study."""
         flat = [_flat(results.study.model_dump()) for results in self.studies]
+        for each in flat:  # where it started says little beside what it found
+            for key in [key for key in each if key.startswith("search.start_at.")]:
+                del each[key]
         keys = dict.fromkeys(key for each in flat for key in each)
         ignored = ("name", "description", "tracking.", "resources.")
         return {
@@ -81,20 +85,19 @@ class Comparison:
         said += [
             f"{name} has not finished" for name, one in zip(self.names, self.studies, strict=True) if not one.finished
         ]
+        if len({results.confirmation is None for results in self.studies}) > 1:
+            said.append("some are means over fresh seeds and some the best single run, which is partly luck")
         return said
 
     def table(self) -> list[Table | str]:
         """What `compare` prints."""
-        title = "The best of each head, one run each (n = 1), on its study's validation images"
-        table = tables.empty_table(
-            title, ("study", "head"), ("accuracy", "95% (images)", *SEPARATIONS.values(), "best of")
-        )
+        title = f"{TITLE}, on its study's validation images"
+        table = tables.empty_table(title, ("study", "head"), ("accuracy", "95%", *SEPARATIONS.values(), "runs"))
         for row in self.rows:
-            low, high = row.interval
+            ends = f"{row.interval[0]:.4f} – {row.interval[1]:.4f}" if row.interval else "–"
             known = (row.measures.get(name) for name in SEPARATIONS)
             separations = ("–" if value is None else f"{value:.2f}" for value in known)
-            figures = f"{row.objective:.4f}", f"{low:.4f} – {high:.4f}", *separations
-            table.add_row(row.study, row.head, *figures, str(row.count))
+            table.add_row(row.study, row.head, f"{row.objective:.4f}", ends, *separations, row.runs)
         lines: list[Table | str] = [table, *(f"warning   {warning}" for warning in self.warnings)]
         if len(self.studies) > 1 and self.differences:
             differs = tables.empty_table("What differs between the studies", ("key", *self.names))
@@ -113,7 +116,7 @@ class Comparison:
                     "trial": row.trial.name,
                     "objective": row.objective,
                     "interval": row.interval,
-                    "best_of": row.count,
+                    "runs": row.runs,
                     "measures": row.measures,
                     "params": row.trial.params,
                 }
@@ -139,9 +142,10 @@ class Comparison:
             results = self.studies[self.names.index(row.study)]
             name = f"{row.head}, {row.study}" if several else row.head
             known = results.others(row.trial)
-            rows.append(Interval(row.head, name, row.objective, *row.interval, known, f"best of {row.count}"))
+            low, high = row.interval or (row.objective, row.objective)
+            rows.append(Interval(row.head, name, row.objective, low, high, known, row.runs))
         heads = list(dict.fromkeys(head for results in self.studies for head in results.study.heads))
-        figure = search.heads(rows, style.head_styles(heads), "The best trial of each head (n = 1 run each)")
+        figure = search.heads(rows, style.head_styles(heads), TITLE)
         try:
             write_atomic(path, style.rendered(figure, path.suffix.lstrip("."), style.DPI))
         except OSError as error:

@@ -18,10 +18,14 @@ from lightning_modules.data import sources, splits
 from lightning_modules.data.images import DataError
 from lightning_modules.data.splits import TrialData
 from orchestrator import study_rules
-from orchestrator.contest import grid
 from orchestrator.errors import CannotRun, Problem, StudyError
 from orchestrator.records import StudyFolder
-from orchestrator.study import AUTO, Searched, Study
+from orchestrator.results import Results
+from orchestrator.searchers import grid
+from orchestrator.study import AS_WRITTEN, AUTO, Searched, Study
+from orchestrator.verdict import confirmation
+from search_spaces.heads import feasibility
+from search_spaces.parameters import Range
 
 SAMPLE = 2000  # validation embeddings kept of every epoch, for pictures
 PICTURE_BYTES = 120_000
@@ -67,9 +71,15 @@ class Plan:
         return len(self.study.heads) * self.study.search.trials_per_head
 
     @property
+    def confirming(self) -> int:
+        """How many runs the confirmation has, at most."""
+        top, seeds = confirmation.size(self.study)
+        return len(self.study.heads) * top * seeds
+
+    @property
     def epochs(self) -> int:
-        """At most; a scheduler stops trials earlier."""
-        return self.trials * self.study.training.epochs
+        """Of search and confirmation, at most; a scheduler stops trials earlier."""
+        return (self.trials + self.confirming) * self.study.training.epochs
 
     @property
     def image_passes(self) -> int:
@@ -92,6 +102,7 @@ class Plan:
             "train_images": len(self.data.train),
             "validation_images": len(self.data.validation),
             "trials": self.trials,
+            "confirmation_runs": self.confirming,
             "most_epochs": self.epochs,
             "most_image_passes": self.image_passes,
             "trials_at_a_time": self.slots,
@@ -113,9 +124,11 @@ def make(study: Study, results: str | Path = "results", *, resuming: bool = Fals
         if data.num_classes < 2:
             raise DataError("there is one class only, and nothing to tell apart")
     except DataError as error:
-        raise CannotRun(
-            [*_name(folder, resuming), Problem("data", "the images must be readable", str(error))]
-        ) from error
+        problem = Problem("data", "the images must be readable", str(error))
+        if isinstance(error, splits.UnseenClassError):
+            fix = "name classes of these data, and leave two others at least"
+            problem = Problem("data.unseen_classes", "unseen classes are left out of the data's", str(error), fix)
+        raise CannotRun([*_name(folder, resuming), problem]) from error
     spaces, disk = study.spaces(data.num_classes), _disk_bytes(study, data)
     refusals = [
         *_name(folder, resuming),
@@ -127,15 +140,33 @@ def make(study: Study, results: str | Path = "results", *, resuming: bool = Fals
     if refusals:
         raise CannotRun(refusals)
     slots = _slots(study, machine)
-    return Plan(study, data, spaces, machine, slots, folder, disk, tuple(_warnings(study, data, machine, slots)))
+    warnings = (*_warnings(study, data, machine, slots), *_contest(study), *_feasible(study, data.num_classes))
+    return Plan(study, data, spaces, machine, slots, folder, disk, warnings)
+
+
+def again(results: Results) -> Plan:
+    """The plan of a study that has begun. Raises CannotRun where it cannot go on here."""
+    root = results.folder.root
+    if results.study.name != root.resolve().name:
+        rule, fix = "a study's folder bears the study's name", f"rename it to {results.study.name}"
+        raise CannotRun([Problem(str(root), rule, root.resolve().name, fix)])
+    parent = root.parent if root.name == results.study.name else root.resolve().parent
+    return make(results.study, parent, resuming=True)
 
 
 def load_data(study: Study) -> TrialData:
-    """Train and validation images of a study; the test images are not read. Raises DataError."""
+    """Train and validation images of a study; test images and unseen classes are in neither. Raises DataError."""
     path = Path(study.data.path) if study.data.path else None
-    return splits.split(
-        sources.load(study.data.source, path, "train"), study.data.validation_images, study.data.split_seed
-    )
+    data = splits.without(sources.load(study.data.source, path, "train"), study.data.unseen_classes)
+    return splits.split(data, study.data.validation_images, study.data.split_seed)
+
+
+def classes_of(study: Study) -> int:
+    """How many classes the data of a study has. Raises CannotRun."""
+    try:
+        return load_data(study).num_classes
+    except DataError as error:
+        raise CannotRun([Problem("data", "the images must be readable", str(error))]) from error
 
 
 def free_name(study: Study, results: str | Path) -> Study:
@@ -189,7 +220,8 @@ def parameters_of(study: Study, data: TrialData) -> int:
 
 
 def _disk_bytes(study: Study, data: TrialData) -> int:
-    trials = len(study.heads) * study.search.trials_per_head
+    top, seeds = confirmation.size(study)
+    trials = len(study.heads) * (study.search.trials_per_head + top * seeds)
     pictures = PICTURE_BYTES if study.tracking.mode != "off" and study.tracking.pictures else 0
     an_epoch = SAMPLE * study.embedding_dim * 2 + pictures
     checkpoint = 3 * 4 * parameters_of(study, data)  # AdamW keeps two moments of every weight
@@ -254,6 +286,28 @@ def _warnings(study: Study, data: TrialData, machine: Machine, slots: int) -> It
     if needed > 0.9 * machine.memory_bytes:
         there = f"{needed / 1e9:.1f} GB of the {machine.memory_bytes / 1e9:.1f} GB of memory"
         yield f"{slots} trials at a time need about {there}"
+
+
+def _contest(study: Study) -> Iterable[str]:
+    numbers = {head: len(searched) for head, searched in study.searched().items()}
+    if len(set(numbers.values())) > 1 and not study.search.joint:
+        said = ", ".join(f"{head} {number}" for head, number in numbers.items())
+        yield f"heads search different numbers of settings with the same number of trials: {said}"
+
+
+def _feasible(study: Study, num_classes: int) -> Iterable[str]:
+    """A word for each range of the study's own that leaves what theory allows."""
+    for head, space in study.spaces(num_classes).items():
+        for name, item in space.items():
+            if item.reason != AS_WRITTEN:
+                continue
+            ends = item.parameter
+            values = (ends.low, ends.high) if isinstance(ends, Range) else ends.values
+            numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+            if numbers:
+                said = feasibility(head, name, min(numbers), max(numbers), num_classes, study.embedding_dim)
+                if said:
+                    yield f"heads.{head}.{name} {said}"
 
 
 def _gpus() -> int:

@@ -10,6 +10,7 @@ from typing import Protocol
 from rich.table import Table
 
 from orchestrator import tables
+from orchestrator.contest import ANY
 from orchestrator.records import Event, Trial
 
 
@@ -75,10 +76,9 @@ class EventLines(Silent):
 
     def begin(self, name: str, heads: Mapping[str, int], trials: Mapping[str, Trial], epochs: int, slots: int) -> None:
         super().begin(name, heads, trials, epochs, slots)
-        planned, known = sum(heads.values()), len(trials)
-        self.say(
-            f"{name}: {planned} trials of {len(heads)} heads, {slots} at a time" + (f", {known} known" if known else "")
-        )
+        planned, number = sum(heads.values()), len(heads.keys() - {ANY})
+        known = f", {len(trials)} known" if trials else ""
+        self.say(f"{name}: {planned} trials of {number} heads, {slots} at a time{known}")
 
     def started(self, trial: Trial) -> None:
         verb = "goes on" if trial.epochs else "starts"
@@ -99,12 +99,16 @@ class EventLines(Silent):
 class LiveTable(Silent):
     """A table that keeps itself up to date on a terminal."""
 
-    def begin(self, name: str, heads: Mapping[str, int], trials: Mapping[str, Trial], epochs: int, slots: int) -> None:
+    def __init__(self) -> None:
         from rich.console import Console
+
+        self._console = Console(stderr=True)
+
+    def begin(self, name: str, heads: Mapping[str, int], trials: Mapping[str, Trial], epochs: int, slots: int) -> None:
         from rich.live import Live
 
         super().begin(name, heads, trials, epochs, slots)
-        self._live = Live(console=Console(stderr=True), get_renderable=self._table, refresh_per_second=2)
+        self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=2)
         self._live.start()
 
     def _table(self) -> Table:
@@ -112,7 +116,7 @@ class LiveTable(Silent):
         return tables.progress(self.heads, trials, f"{self.name}: {self.slots} trials at a time", self.left())
 
     def say(self, message: str) -> None:
-        self._live.console.print(message, markup=False, highlight=False)
+        self._console.print(message, markup=False, highlight=False)
 
     def close(self) -> None:
         self._live.stop()

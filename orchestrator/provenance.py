@@ -14,7 +14,7 @@ from typing import Any
 
 from orchestrator import __version__
 from orchestrator.plan import Plan
-from orchestrator.records import now
+from orchestrator.records import now, write_atomic
 
 PACKAGES = (
     "torch",
@@ -39,6 +39,12 @@ def resumed(before: dict[str, Any], plan: Plan) -> dict[str, Any]:
     return {**before, "resumed": [*before["resumed"], collect(plan)]}
 
 
+def go_on(plan: Plan) -> None:
+    """Writes down that a study goes on, now and here."""
+    path = plan.folder.provenance_file
+    write_atomic(path, text(resumed(json.loads(path.read_text()), plan)))
+
+
 def text(provenance: dict[str, Any]) -> str:
     """As it is written."""
     return json.dumps(provenance, indent=2) + "\n"
@@ -50,7 +56,7 @@ def collect(plan: Plan) -> dict[str, Any]:
         "started": now(),
         "orchestrator": __version__,
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "git": _git(),
+        "git": git(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "platform": platform.platform(),
@@ -69,7 +75,7 @@ def collect(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _git() -> dict[str, Any] | None:
+def git() -> dict[str, Any] | None:
     """Commit and whether files were changed since; None outside a checkout."""
 
     def ask(*words: str) -> str:

@@ -11,8 +11,7 @@ import numpy as np
 from ray import tune
 from ray.tune import Stopper
 
-from orchestrator.budget import HeadSchedulers
-from orchestrator.contest import Contest
+from orchestrator.budget import HeadSchedulers, Source
 from orchestrator.driver_only import DriverOnly
 from orchestrator.progress import Progress
 from orchestrator.records import Event, Trial, Writer, apply
@@ -20,20 +19,20 @@ from orchestrator.tracking import Tracker
 
 
 class Recorder(DriverOnly, tune.Callback):
-    """Tune's callback: turns its events into the study's record and tells the contest how each trial ended."""
+    """Tune's callback: turns its events into the study's record and tells their source how each trial ended."""
 
     def __init__(
         self,
         writer: Writer,
-        contest: Contest,
+        source: Source,
+        epochs: int,
         trials: dict[str, Trial],
         progress: Progress,
         tracker: Tracker | None,
         schedulers: HeadSchedulers,
     ) -> None:
-        self._writer, self._contest, self._trials = writer, contest, trials
+        self._writer, self._source, self._trials, self._epochs = writer, source, trials, epochs
         self._progress, self._tracker, self._schedulers = progress, tracker, schedulers
-        self._epochs = contest.study.training.epochs
         self._last_words: dict[str, dict[str, str]] = {}
 
     def _write(self, event: Event) -> None:
@@ -78,7 +77,7 @@ class Recorder(DriverOnly, tune.Callback):
         self._writer.folder.save_embedding(name, result["epoch"], points)
         row = {"epoch": result["epoch"], "objective": result["objective"], "metrics": metrics}
         self._write({"event": "epoch", "trial": name, **row})
-        self._contest.epoch(name, result["epoch"], result["objective"])
+        self._source.epoch(name, row)
         self._progress.epoch(known, row)
         if self._tracker:
             self._tracker.epoch(known, row, points)
@@ -104,7 +103,7 @@ class Recorder(DriverOnly, tune.Callback):
     def _end(self, name: str, status: str, reason: str = "", traceback: str = "") -> None:
         detail = {"traceback": traceback} if traceback else {}
         self._write({"event": "end", "trial": name, "status": status, "reason": reason, **detail})
-        self._contest.end(name, status)
+        self._source.end(name, status)
         self._progress.ended(self._trials[name])
         if self._tracker:
             self._tracker.ended(self._trials[name])

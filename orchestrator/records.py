@@ -7,6 +7,9 @@ disk, so a crash at any byte loses at most the line that was being written, and 
     {"event": "epoch", "trial": …, "epoch": 1, "objective": …, "metrics": {…}, "time": …}
     {"event": "params", "trial": …, "epoch": 2, "params": {…}}     where PBT changed them after that epoch
     {"event": "end", "trial": …, "status": "completed", "reason": "", "time": …}
+
+`confirmation.jsonl` and `test.jsonl` tell of the runs after the search in the same way, under the same lock. What
+they say beside that, such as what was asked for, has no "trial".
 """
 
 from __future__ import annotations
@@ -81,7 +84,8 @@ def replay(events: list[Event]) -> dict[str, Trial]:
     """The trials that a record tells of, in order of their start."""
     trials: dict[str, Trial] = {}
     for event in events:
-        apply(trials, event)
+        if "trial" in event:
+            apply(trials, event)
     return trials
 
 
@@ -126,12 +130,16 @@ class StudyFolder:
         self.study_file = root / "study.yaml"
         self.provenance_file = root / "provenance.json"
         self.trials_file = root / "trials.jsonl"
+        self.confirmation_file = root / "confirmation.jsonl"
+        self.test_file = root / "test.jsonl"
+        self.wider_file = root / "wider.yaml"
         self.driver_file = root / "driver.json"
         self.best = root / "best"
         self.plots = root / "plots"
         self.embeddings = root / "embeddings"
         self.analysis = root / "analysis"
         self.models = root / "models"
+        self.final_models = root / "final"
         self.report_file = root / "report.html"
         self.wandb = root / "wandb"
         self.ray = root / "ray"
@@ -216,6 +224,13 @@ class Writer:
 
     def __init__(self, folder: StudyFolder, file: IO[bytes], scratch: Path) -> None:
         self.folder, self.scratch, self._file = folder, scratch, file
+
+    @contextmanager
+    def beside(self, path: Path) -> Iterator[Writer]:
+        """Appends to another record of the same study, under the same lock."""
+        with open(path, "ab") as file:
+            _cut_unfinished(file, path)
+            yield Writer(self.folder, file, self.scratch)
 
     def append(self, event: Event) -> None:
         self._file.write(json.dumps({**event, "time": now()}, allow_nan=False).encode() + b"\n")

@@ -7,10 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from orchestrator import selection
+from orchestrator import as_json, selection
 from orchestrator.errors import CannotRun, Problem
-from orchestrator.records import StudyFolder, Trial, write_atomic
+from orchestrator.records import StudyFolder, Trial, read_lines, replay, write_atomic
 from orchestrator.study import Study
+from orchestrator.verdict.confirmation import Confirmation, ask_by_default
+from orchestrator.verdict.repeats import Asked
+from orchestrator.verdict.sealed import Sealed
 
 
 class Results:
@@ -50,17 +53,40 @@ class Results:
         return len(self.study.heads) * self.study.search.trials_per_head
 
     @property
-    def finished(self) -> bool:
+    def searched(self) -> bool:
+        """Whether every trial of the search has ended."""
         return sum(trial.status != "running" for trial in self.trials.values()) >= self.planned
 
     @cached_property
+    def confirmation(self) -> Confirmation | None:
+        """What the best configurations reached on fresh seeds; None before it began."""
+        events = read_lines(self.folder.confirmation_file)
+        asked = Asked.last(events)
+        return Confirmation(asked, replay(events), self.trials) if asked else None
+
+    @cached_property
+    def test(self) -> Sealed:
+        """The sealed test, opened or not."""
+        return Sealed(read_lines(self.folder.test_file), self.trials)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the search and the confirmation that the study asks for have ended."""
+        if not self.searched:
+            return False
+        if self.confirmation:
+            return self.confirmation.finished
+        return not ask_by_default(self.study, self.trials.values()).configurations
+
+    @cached_property
     def leaderboard(self) -> list[selection.Standing]:
-        """The heads, the best first."""
-        return selection.leaderboard(self.study.heads, self.trials.values())
+        """The heads, the best first: by the mean over fresh seeds once that is known."""
+        confirmed = self.confirmation.heads if self.confirmation else {}
+        return selection.leaderboard(self.study.heads, self.trials.values(), confirmed)
 
     @property
     def best(self) -> dict[str, Trial]:
-        """The best trial of each head that has one."""
+        """Of each head that has one, the search's trial with the best configuration."""
         return {row.head: row.best for row in self.leaderboard if row.best}
 
     def others(self, best: Trial) -> tuple[float, ...]:
@@ -89,17 +115,19 @@ class Results:
         block = {name: value for name, value in best.params.items() if name not in training}
         search = {"trials_per_head": 1, "searcher": "random", "scheduler": "none", "process_failures": 2}
         content = self.study.model_dump() | {
-            "name": f"{self.study.name[: 64 - len(f'-best-{head}')]}-best-{head}",
+            "name": f"{self.study.name[: 64 - len(f'-best-{head}')]}-best-{head}".lower(),  # losses have capitals
             "description": f"The best {head} of {self.study.name}.",
             "heads": {head: block},
             "training": training,
             "search": search,
+            "confirmation": {},
         }
         return Study.model_validate(content)
 
     def best_yaml(self, head: str) -> str:
         """`best_study` as a file, with what it reached in its first lines."""
-        return self.best_study(head).to_yaml(_comment(self.study, self.best[head]))
+        row = next(row for row in self.leaderboard if row.head == head)
+        return self.best_study(head).to_yaml(_comment(self.study, row, self.test))
 
     def write_best(self) -> list[Path]:
         """Writes `best/<head>.yaml` for each head, each a study to launch again; returns their paths."""
@@ -112,34 +140,30 @@ class Results:
 
     def as_dict(self) -> dict[str, Any]:
         """What `--json` prints."""
-        return {
-            "study": self.study.name,
-            "folder": str(self.folder.root),
-            "planned": self.planned,
-            "finished": self.finished,
-            "running": self.folder.driver() is not None,
-            "leaderboard": [
-                {
-                    "head": row.head,
-                    "objective": row.best.objective if row.best else None,
-                    "trial": row.best.name if row.best else None,
-                    "status": row.best.status if row.best else None,
-                    "params": row.best.params if row.best else None,
-                    "ties": list(row.ties),
-                    "counts": row.counts,
-                }
-                for row in self.leaderboard
-            ],
-        }
+        return as_json.of(self)
 
 
-def _comment(study: Study, trial: Trial) -> str:
-    images = study.data.validation_images
-    lines = [
-        f"The best {trial.head} of the study {study.name}: trial {trial.name}, seed {trial.seed}.",
-        f"Validation cluster accuracy {trial.objective:.4f} ({images:,} images; n = 1 run, the best of up to"
-        f" {study.search.trials_per_head}: a fresh seed will likely score a little less).",
-    ]
+def _comment(study: Study, row: selection.Standing, test: Sealed) -> str:
+    """The first lines of a best file: what it reached, and how far that can be trusted."""
+    trial, images = row.best, f"{study.data.validation_images:,} validation images"
+    assert trial
+    lines = [f"The best {trial.head} of the study {study.name}: trial {trial.name}, seed {trial.seed}."]
+    if row.confirmed:
+        lines.append(f"Cluster accuracy on {images}: {row.confirmed.estimate} fresh seeds, mean and 95% interval.")
+        lines.append(
+            f"With its own seed {trial.objective:.4f}, the best of {row.counts[trial.status]} runs, so partly luck."
+        )
+        if row.ties:
+            lines.append(f"Cannot be told apart from {', '.join(row.ties)}.")
+    else:
+        lines.append(
+            f"Cluster accuracy {trial.objective:.4f} on {images} (n = 1 run, the best of"
+            f" {row.counts[trial.status]}: a fresh seed will likely score a little less)."
+        )
+    if trial.head in test.heads:
+        scored = test.heads[trial.head]
+        lines.append(f"On {scored.images:,} test images {scored.estimate}, trained on train and validation images;")
+        lines.append(f"{test.said()}.")
     if study.search.scheduler == "pbt":
         lines.append(
             "PBT changed the settings while it trained: these are its last, and a run with them alone differs."

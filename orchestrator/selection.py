@@ -1,31 +1,57 @@
 """Which configuration is the best of a head. Pure: records in, ranking out; no framework, no files.
 
 Rank by the objective after the last epoch of trials that ran to their end. A trial that was stopped early, diverged
-or failed is never chosen while a completed one exists: its model was not finished.
+or failed is never chosen while a completed one exists: its model was not finished. Where a head is confirmed on fresh
+seeds, their mean decides instead.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from orchestrator.records import Trial
+
+if TYPE_CHECKING:
+    from orchestrator.verdict.confirmation import Confirmed
 
 
 @dataclass(frozen=True)
 class Standing:
-    """One head in the leaderboard. best is None where no trial of it reported anything finite."""
+    """One head in the leaderboard. best is None where no trial of it reported anything finite.
+
+    ties: what reached exactly the same, or, once confirmed, what cannot be told apart from the best.
+    """
 
     head: str
     best: Trial | None
     ties: tuple[str, ...]
     counts: dict[str, int]
+    confirmed: Confirmed | None = None
 
     @property
     def objective(self) -> float:
+        """The mean over fresh seeds where there is one, else what the best trial reached."""
+        if self.confirmed:
+            return self.confirmed.estimate.mean
         return self.best.objective or 0.0 if self.best else float("-inf")
+
+    def interval(self, images: int) -> tuple[float, float] | None:
+        """95%: over the seeds (Student's t) where it is confirmed, else over so many images alone (Wilson)."""
+        if self.confirmed is None:
+            return wilson(self.objective, images) if self.best else None
+        ends = self.confirmed.estimate.interval
+        return (max(0.0, ends[0]), min(1.0, ends[1])) if ends else None  # an accuracy, whatever t says
+
+    @property
+    def runs(self) -> str:
+        """What the objective is the mean, or the best, of."""
+        if self.confirmed:
+            return f"{self.confirmed.estimate.n} fresh seeds"
+        return f"1, best of {self.counts[self.best.status]}" if self.best else "0"
 
 
 def rank(trials: Iterable[Trial]) -> list[Trial]:
@@ -34,13 +60,16 @@ def rank(trials: Iterable[Trial]) -> list[Trial]:
     return sorted(candidates, key=lambda trial: (trial.status != "completed", -(trial.objective or 0.0), trial.index))
 
 
-def standing(head: str, trials: Iterable[Trial]) -> Standing:
-    """The best trial of one head, and those that reached exactly the same objective."""
+def standing(head: str, trials: Iterable[Trial], confirmed: Confirmed | None = None) -> Standing:
+    """The best configuration of one head, and those tied with it."""
     trials = list(trials)
+    counts: dict[str, int] = dict(Counter(str(trial.status) for trial in trials))
+    if confirmed:
+        return Standing(head, confirmed.best.trial, confirmed.ties, counts, confirmed)
     ranked = rank(trials)
     best = ranked[0] if ranked else None
     ties = tuple(t.name for t in ranked[1:] if best and (t.status, t.objective) == (best.status, best.objective))
-    return Standing(head, best, ties, dict(Counter(trial.status for trial in trials)))
+    return Standing(head, best, ties, counts)
 
 
 def wilson(share: float, number: int) -> tuple[float, float]:
@@ -54,8 +83,23 @@ def wilson(share: float, number: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def leaderboard(heads: Iterable[str], trials: Iterable[Trial]) -> list[Standing]:
-    """All heads, the best first."""
-    trials = list(trials)
-    standings = [standing(head, (trial for trial in trials if trial.head == head)) for head in heads]
-    return sorted(standings, key=lambda row: -row.objective)
+def front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """The numbers of the points that no other point equals or beats in both coordinates; equal ones once."""
+    found: list[int] = []
+    highest = float("-inf")
+    for number in sorted(range(len(points)), key=lambda each: (-points[each][0], -points[each][1])):
+        if points[number][1] > highest:
+            highest = points[number][1]
+            found.append(number)
+    return found
+
+
+def leaderboard(
+    heads: Iterable[str], trials: Iterable[Trial], confirmed: Mapping[str, Confirmed] | None = None
+) -> list[Standing]:
+    """All heads, the best first; a confirmed mean stands above the luck of one run."""
+    trials, confirmed = list(trials), confirmed or {}
+    standings = [
+        standing(head, (trial for trial in trials if trial.head == head), confirmed.get(head)) for head in heads
+    ]
+    return sorted(standings, key=lambda row: (row.confirmed is None, -row.objective))

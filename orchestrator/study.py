@@ -18,6 +18,7 @@ from search_spaces import parameters
 from search_spaces.heads import TRAINING, settings_of
 
 AUTO = "auto"
+AS_WRITTEN = "as the study says"
 MOST_SEARCHED = 5  # parameters of one head; more cannot be searched with an equal, affordable budget
 
 
@@ -51,12 +52,17 @@ class Section(BaseModel):
 
 
 class Data(Section):
-    """Where the images come from. path: the folder of an idx source, relative to the study's file."""
+    """Where the images come from. path: the folder of an idx source, relative to the study's file.
+
+    unseen_classes: classes whose images are neither trained nor validated on, as identities that are new to the model;
+    the others are numbered anew.
+    """
 
     source: Literal["mnist", "idx"] = "mnist"
     path: str | None = None
     validation_images: Count = 10_000
     split_seed: Seed = 0
+    unseen_classes: list[Annotated[int, Field(ge=0)]] = []
 
 
 class Body(Section):
@@ -83,7 +89,12 @@ class Training(Section):
 
 
 class Search(Section):
-    """How configurations are chosen and stopped. Every head gets the same number of trials."""
+    """How configurations are chosen and stopped. Every head gets the same number of trials.
+
+    joint: one searcher over head and settings, which gives the trials to the heads that promise most. objectives: with
+    separation beside accuracy, the searcher looks for the whole front. allow_unequal: heads may search more than
+    MOST_SEARCHED settings. start_at: configurations that the first trials take, such as --start-from finds.
+    """
 
     trials_per_head: Count = 20
     searcher: Literal["tpe", "random", "grid"] = "tpe"
@@ -96,6 +107,27 @@ class Search(Section):
     reduction_factor: Annotated[int, Field(ge=2, le=16)] = 3
     perturb_every_epochs: Count = 1
     process_failures: Annotated[int, Field(ge=0, le=100)] = 2
+    joint: bool = False
+    objectives: Annotated[list[Literal["accuracy", "separation"]], Field(min_length=1)] = ["accuracy"]
+    allow_unequal: bool = False
+    start_at: dict[str, dict[str, parameters.Value]] = {}
+
+
+class Confirmation(Section):
+    """The best `top` configurations of each head again, on `seeds` fresh seeds; `auto` costs about the search again.
+
+    0 confirms nothing. racing: a configuration that is clearly behind gets no further seeds.
+    """
+
+    top: WholeOrAuto = AUTO
+    seeds: WholeOrAuto = AUTO
+    racing: bool = False
+
+
+class SealedTest(Section):
+    """The sealed test: each head's best, trained on train and validation images on so many seeds."""
+
+    seeds: Count = 3
 
 
 class Resources(Section):
@@ -136,6 +168,8 @@ class Study(Section):
     body: Body = Body()
     training: Training = Training()
     search: Search = Search()
+    confirmation: Confirmation = Confirmation()
+    test: SealedTest = SealedTest()
     resources: Resources = Resources()
     tracking: Tracking = Tracking()
 
@@ -175,14 +209,17 @@ class Study(Section):
                 space[name] = Searched(auto.parameter, auto.start, auto.reason, setting.when)
                 continue
             parameter = parameters.parse(written)
-            space[name] = Searched(parameter, _start(parameter, auto.start), "as the study says", setting.when)
+            space[name] = Searched(parameter, nearest(parameter, auto.start), AS_WRITTEN, setting.when)
         return space
 
 
-def _start(parameter: parameters.Parameter, default: parameters.Value) -> parameters.Value:
-    """The default where the study's own space holds it, else what comes nearest to it."""
+def nearest(parameter: parameters.Parameter, default: parameters.Value) -> parameters.Value:
+    """The default where a space holds it, else what comes nearest to it."""
     if parameter.contains(default):
         return default
     if isinstance(parameter, parameters.Range) and isinstance(default, int | float):
         return parameter.clipped(default)
+    numbers = [each for each in parameter.values if isinstance(each, int | float) and not isinstance(each, bool)]
+    if numbers and isinstance(default, int | float):
+        return min(numbers, key=lambda each: abs(each - default))
     return parameter.values[0]

@@ -23,6 +23,7 @@ from orchestrator.errors import Problem, StudyError, did_you_mean, shown
 from orchestrator.study import AUTO, Section, Study
 from search_spaces import STUDIES
 from search_spaces.heads import HEADS
+from search_spaces.metric_learning import PREFIX
 
 Keys = tuple[str | int, ...]
 
@@ -138,9 +139,20 @@ def _split(override: str) -> tuple[Keys, Any]:
             [Problem(f"--set {override}", "an override is path=value", fix="write --set training.epochs=3")]
         )
     try:
-        return tuple(place.split(".")), YAML(typ="safe").load(text)
+        return _keys(place), YAML(typ="safe").load(text)
     except YAMLError as error:
         raise StudyError([Problem(f"--set {override}", "the value must be valid YAML", text)]) from error
+
+
+def _keys(place: str) -> Keys:
+    """The keys of a dotted place; the name of a loss, such as pml.SupConLoss, is one."""
+    found: list[str] = []
+    for key in place.split("."):
+        if found and found[-1] + "." == PREFIX:
+            found[-1] += "." + key
+        else:
+            found.append(key)
+    return tuple(found)
 
 
 def _put(tree: dict[str, Any], place: Keys, value: Any, override: str) -> None:
@@ -200,7 +212,8 @@ def _known(keys: Keys) -> Iterable[str]:
 def _located(problem: Problem, written: CommentedMap, changed: dict[Keys, str]) -> Problem:
     """The problem with its line, or with the --set that caused it."""
     keys = tuple(problem.place.split("."))
-    for place, override in changed.items():
+    for changed_keys, override in changed.items():
+        place = tuple(".".join(map(str, changed_keys)).split("."))
         if keys[: len(place)] == place or place[: len(keys)] == keys:
             return Problem(f"{problem.place} (--set {override})", problem.rule, problem.value, problem.fix)
     line: int | None = None

@@ -10,15 +10,15 @@ from typing import Any
 
 from orchestrator.errors import Problem, did_you_mean, shown
 from orchestrator.study import AUTO, MOST_SEARCHED, Study
-from search_spaces import parameters
-from search_spaces.heads import HEADS, TRAINING, Setting, settings_of
+from search_spaces import metric_learning, parameters
+from search_spaces.heads import HEADS, TRAINING, Setting, is_head, known_heads, settings_of
 
 
 def problems(study: Study) -> list[Problem]:
     """What is wrong with a study whose types are right; empty if nothing is."""
     found = unknown_heads(study.heads)
     for head, block in study.heads.items():
-        settings = settings_of(head) if head in HEADS else {}
+        settings = settings_of(head) if is_head(head) else {}
         for name, written in block.items():
             place = f"heads.{head}.{name}"
             if name in settings:
@@ -32,8 +32,13 @@ def problems(study: Study) -> list[Problem]:
 
 def unknown_heads(heads: Iterable[str]) -> list[Problem]:
     """A problem for each name that is no head's."""
-    unknown = (head for head in heads if head not in HEADS)
-    return [Problem(f"heads.{head}", "there is no such head", str(head), did_you_mean(head, HEADS)) for head in unknown]
+    return [_unknown_head(str(head)) for head in heads if not is_head(head)]
+
+
+def _unknown_head(head: str) -> Problem:
+    known = known_heads() if "pml" in head or "loss" in head.lower() else HEADS
+    rule, fix = metric_learning.refusal(head) or ("there is no such head", did_you_mean(head, known))
+    return Problem(f"heads.{head}", rule, head, fix)
 
 
 def _values(place: str, setting: Setting, written: Any) -> list[Problem]:
@@ -55,12 +60,31 @@ def _dimensions(study: Study) -> list[Problem]:
     problems = []
     for head, searched in study.searched().items():
         names = list(searched)
-        if len(names) > MOST_SEARCHED:
+        if len(names) > MOST_SEARCHED and not study.search.allow_unequal:
             rule = f"a head searches at most {MOST_SEARCHED} parameters"
             spare = ", ".join(f"{name}: {parameters.short(searched[name].start)}" for name in names[MOST_SEARCHED:])
-            fix = f"make {len(names) - MOST_SEARCHED} of them constant, such as {spare}"
+            fix = f"make {len(names) - MOST_SEARCHED} of them constant, such as {spare}, or search.allow_unequal: true"
             problems.append(Problem(f"heads.{head}", rule, ", ".join(names), fix))
     return problems
+
+
+def _start_points(study: Study) -> Iterable[Problem]:
+    """Where the first trials start must name heads of the study, their settings, and values that make sense."""
+    if study.search.start_at and study.search.searcher == "grid":
+        fix = "write searcher: tpe, or remove start_at"
+        yield Problem("search.start_at", "a grid goes through all its points and starts nowhere", "grid", fix)
+    for head, params in study.search.start_at.items():
+        place = f"search.start_at.{head}"
+        if head not in study.heads:
+            yield Problem(place, "a search starts at heads of its own", head, did_you_mean(head, study.heads))
+            continue
+        settings = settings_of(head)
+        for name, value in params.items():
+            if name not in settings:
+                rule = f"{head} has no such setting"
+                yield Problem(f"{place}.{name}", rule, name, did_you_mean(name, settings))
+            elif said := settings[name].refusal(value):
+                yield Problem(f"{place}.{name}", said[0], shown(value), said[1])
 
 
 def _combinations(study: Study) -> Iterable[Problem]:
@@ -89,6 +113,22 @@ def _combinations(study: Study) -> Iterable[Problem]:
     if search.scheduler == "pbt" and search.searcher != "random":
         fix = "write searcher: random, or scheduler: asha"
         yield Problem("search.searcher", "pbt mutates a random population and takes no searcher", search.searcher, fix)
+    if search.joint and (search.searcher == "grid" or search.scheduler == "pbt"):
+        fix = "write searcher: tpe with scheduler: asha or none, or joint: false"
+        value = f"searcher {search.searcher}, scheduler {search.scheduler}"
+        yield Problem("search.joint", "a joint search needs a searcher that chooses heads", value, fix)
+    if search.objectives != ["accuracy"]:
+        if sorted(search.objectives) != ["accuracy", "separation"]:
+            rule = "the objectives are accuracy, or accuracy and separation"
+            yield Problem("search.objectives", rule, str(search.objectives), "write [accuracy, separation]")
+        elif search.scheduler != "none" or search.searcher == "grid":
+            rule = "a front of two objectives needs trials that run to their end and a searcher that learns both"
+            value, fix = (
+                f"searcher {search.searcher}, scheduler {search.scheduler}",
+                "write searcher: tpe, scheduler: none",
+            )
+            yield Problem("search.objectives", rule, value, fix)
+    yield from _start_points(study)
     if search.concurrent_trials == 0:
         yield Problem("search.concurrent_trials", "at least one trial runs at a time", "0", "write 1, or auto")
     if search.scheduler == "pbt" and search.trials_per_head < 2:

@@ -56,7 +56,8 @@ class Tracker:
         folder: Path,
         labels: NDArray[np.int64],
         warn: Callable[[str], None],
-    ):
+        job: str = "search",
+    ) -> None:
         self._study, self._study_id, self._folder, self._labels, self._warn = (
             study,
             study_id,
@@ -64,6 +65,8 @@ class Tracker:
             labels,
             warn,
         )
+        self._job = job
+        self._pictures = study.tracking.pictures and job == "search"  # the others repeat what was drawn already
         self._open_runs: dict[str, OpenRun] = {}
         self._mode: Literal["online", "offline"] | None = None  # known once W&B was asked for a key
         self._failed = False
@@ -135,7 +138,7 @@ class Tracker:
             id=f"{self._study_id}-{trial.name}",
             name=trial.name,
             group=study.name,
-            job_type="search",
+            job_type=self._job,
             tags=[trial.head, f"{study.embedding_dim}-D"],
             config={
                 "head": trial.head,
@@ -155,14 +158,14 @@ class Tracker:
 
         known = self._open_runs[trial.name]
         logged = {"epoch": row["epoch"], "objective": row["objective"], **row["metrics"]}
-        if self._study.tracking.pictures:
+        if self._pictures:
             logged["embedding"] = _image(known.kept.draw(trial, row, points), f"after epoch {row['epoch']}")
         known.run.log(logged, step=row["epoch"])
 
     def _finish(self, trial: Trial, status: str, reason: str) -> None:
         known = self._open_runs.pop(trial.name)
         run = known.run
-        if self._study.tracking.pictures and status in ("completed", "stopped"):
+        if self._pictures and status in ("completed", "stopped"):
             known.kept.recall(trial, StudyFolder(self._folder.parent))
             if known.kept.frames:
                 self._part_with(known)

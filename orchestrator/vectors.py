@@ -14,7 +14,9 @@ from lightning_modules.blueprint import Blueprint, ModelError
 from lightning_modules.data import sources
 from lightning_modules.data.images import DataError
 from orchestrator.errors import CannotRun, Problem
-from orchestrator.records import write_atomic, write_npy
+from orchestrator.records import StudyFolder, write_atomic, write_npy
+from orchestrator.results import Results
+from orchestrator.verdict import opening
 
 if TYPE_CHECKING:
     from lightning_modules.embedding import EmbeddingModule
@@ -33,20 +35,23 @@ class Embedded:
     dimensions: int
 
 
-def embed(model: Path, data: str, part: str, out: Path) -> Embedded:
+def embed(model: Path, data: str, part: str, out: Path, again: bool = False) -> Embedded:
     """Writes the embeddings (N, D) float32 of a dataset to `out`, .npy or .parquet, in the dataset's order.
 
     data: "mnist", a folder of IDX files, or a .npy file of uint8 images (N, H, W[, channels]). part: "train" or
-    "test", which a .npy file does not have. Labels go to `<out>.labels.npy`, or into the parquet file. Raises
-    CannotRun for what is missing, unreadable, or does not fit the model.
+    "test", which a .npy file does not have; the test images of the model's own study are a look at them, which is
+    refused after another one unless `again` forces it. Labels go to `<out>.labels.npy`, or into the parquet file.
+    Raises CannotRun for what is missing, unreadable, or does not fit the model.
     """
     if out.suffix not in FORMATS:
         raise _refused("--out", f"vectors are written as {' or '.join(FORMATS)}", str(out), "name it vectors.npy")
     if Path(data).resolve() == out.resolve():
         raise _refused("--out", "the images are not written over", str(out), "name another file")
     try:
-        images, labels = _load(data, PARTS[part])
         design, module = blueprint.load(model)
+        if part == "test" and (study := _study_of(model, data)):
+            opening.look(study, "embed", again)
+        images, labels = _load(data, PARTS[part])
     except DataError as error:
         raise _refused("--data", "the images must be readable", str(error), "mnist, a folder, or images.npy") from error
     except ModelError as error:
@@ -59,6 +64,16 @@ def embed(model: Path, data: str, part: str, out: Path) -> Embedded:
     except OSError as error:
         raise _refused("--out", "the vectors' folder must be one to write in", str(error), "name another") from error
     return Embedded(out, labels_path, *vectors.shape)
+
+
+def _study_of(model: Path, data: str) -> Results | None:
+    """The study whose folder a model lies in, if these are its images."""
+    root = model.resolve().parent.parent
+    if not StudyFolder(root).exists():
+        return None
+    known = Results(root)
+    own = known.study.data
+    return known if own.source == data or (own.path and Path(own.path) == Path(data).resolve()) else None
 
 
 def _write(out: Path, vectors: NDArray[np.float32], labels: NDArray[np.int64] | None) -> Path | None:

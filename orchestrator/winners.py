@@ -1,6 +1,8 @@
 """What a finished search keeps of each head's best trial: its model, and every measure of its embedding.
 
 The measures are taken on all validation images. They are the images that chose the trial, so its numbers flatter it.
+The model's thresholds are calibrated on them too, that is on classes that training has seen. For new identities the
+real false-accept rate is usually higher: calibrate on images of your own.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ def _is_examined(results: Results, best: Trial) -> bool:
 def _examine(planned: Plan, results: Results, best: Trial, checkpoint: Path) -> None:
     import torch
 
-    from lightning_modules.geometry import measures
+    from lightning_modules.geometry import measures, verification
 
     data, folder = planned.data, results.folder
     design = trial.blueprint(best.head, best.params, data, trial.Task.of(planned.study, np.empty(0, np.intp)))
@@ -56,9 +58,13 @@ def _examine(planned: Plan, results: Results, best: Trial, checkpoint: Path) -> 
         "objective": best.objective,
         "objective_is": f"cluster accuracy on {len(data.validation)} validation images, which chose this trial",
     }
-    blueprint.save(folder.models / best.head, design, module.state_dict(), about)
     points_ND = blueprint.embed(module, data.validation.images)
     labels_N = torch.from_numpy(data.validation.labels)
+    try:
+        calibration = verification.calibrate(points_ND, labels_N, spherical=module.spherical)
+    except verification.CalibrationError:  # too few pairs for any threshold
+        calibration = None
+    blueprint.save(folder.models / best.head, design, module.state_dict(), about, calibration)
     centres_CD = getattr(module, "centres", None)
     found = measures.final(
         points_ND,

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from search_spaces import bounds
+from search_spaces import bounds, rooms
 from search_spaces.parameters import Choice, Parameter, Range, Value, constant
 
 
@@ -67,33 +67,48 @@ def _degrees(angle_rad: float) -> str:
     return f"{math.degrees(angle_rad):.0f}°"
 
 
-def _margin(
-    low: float, outside: float, limit: Callable[[float], float], start: Callable[[float], float]
-) -> Callable[[int, int], Auto]:
-    """From `low` to the largest feasible margin, or to `outside` where theory allows more than anyone needs."""
+def _between_centres(classes: int, dimensions: int) -> str:
+    apart = bounds.separation(classes, dimensions)
+    return f"{classes} classes in {dimensions}-D leave {_degrees(apart.angle_rad)} between centres ({apart.source})"
+
+
+def _margin(head: str, low: float, outside: float, start: Callable[[float], float]) -> Callable[[int, int], Auto]:
+    """From `low` to the largest feasible margin, or to `outside` where theory allows more than anyone needs.
+
+    The hybrid's largest margin is the one that is feasible even at the smallest crossover that `auto` searches.
+    """
+    name = rooms.MARGINS[head]
 
     def auto(classes: int, dimensions: int) -> Auto:
-        apart = bounds.separation(classes, dimensions)
-        feasible = limit(apart.angle_rad)
+        angle = bounds.separation(classes, dimensions).angle_rad
+        crossover = _crossover_range(angle).low
+        feasible = rooms.margin_at(head, rooms.ROOM_KEPT, angle, {"crossover_rad": crossover})
         high = min(feasible, outside)
-        setting = (
-            f"{classes} classes in {dimensions}-D leave {_degrees(apart.angle_rad)} between centres ({apart.source})"
-        )
+        reason = f"{name} ≤ {high:.3g}: {_between_centres(classes, dimensions)}"
+        where = f" with a crossover of {crossover:.3g} rad or more" if head == "hybrid" else ""
         if feasible > outside:
-            reason = f"{setting}: {feasible:.3g} would be feasible, {outside:g} is enough"
+            reason += f": {feasible:.3g} would be feasible{where}, {outside:g} is enough"
         else:
-            reason = f"{setting}; {bounds.ROOM_KEPT:.0%} of the room kept"
+            reason += f"; {rooms.ROOM_KEPT:.0%} of the room kept{where}"
         space = Range(low if low < high else high / 10, high)
-        return Auto(space, space.clipped(start(apart.angle_rad)), reason)
+        return Auto(space, space.clipped(start(angle)), reason)
 
     return auto
 
 
+def _crossover_range(angle_rad: float) -> Range:
+    return Range(min(0.02, angle_rad / 8), angle_rad / 2, log=True)
+
+
 def _crossover(classes: int, dimensions: int) -> Auto:
-    apart = bounds.separation(classes, dimensions)
-    space = Range(min(0.02, apart.angle_rad / 8), apart.angle_rad / 2, log=True)
-    reason = f"from nearly ArcFace to half of the {_degrees(apart.angle_rad)} between centres, nearly SphereFace"
-    return Auto(space, apart.angle_rad / 4, reason)
+    angle = bounds.separation(classes, dimensions).angle_rad
+    reason = f"from nearly ArcFace to half of the {_degrees(angle)} between centres, nearly SphereFace"
+    return Auto(_crossover_range(angle), angle / 4, reason)
+
+
+def _hybrid_start(angle_rad: float) -> float:
+    """Leaves as much room at the crossover's start as arcface's start does."""
+    return min(rooms.margin_at("hybrid", 0.6, angle_rad, {"crossover_rad": angle_rad / 4}), 0.5)
 
 
 def _scale(classes: int, dimensions: int) -> Auto:
@@ -113,12 +128,20 @@ def _mining(classes: int, dimensions: int) -> Auto:
 MARGIN_RAD = Range(0, math.pi - 1e-6)
 POSITIVE = Range(1e-3, 1e4)
 SWITCH = Choice((False, True))
+DECAY, SHARE = Range(0, 10), Range(0.01, 0.99)
 LEARNING_RATE = Range(1e-7, 10.0)
+
+EQUAL = "four searched settings a head: an equal contest"
 
 _head_lr = Setting(
     LEARNING_RATE,
     "peak of OneCycle",
     _range(5e-3, 2e-1, 5e-2, "centres move on a sphere: faster than weights"),
+)
+_fixed_head_lr = Setting(
+    LEARNING_RATE,
+    "peak of OneCycle",
+    _fixed(5e-2, f"centres move on a sphere: faster than weights; {EQUAL}"),
 )
 _scale_setting = Setting(POSITIVE, "a factor", _scale)
 _detach = Setting(SWITCH, "yes or no", _fixed(False, "the exact gradient"))
@@ -129,19 +152,23 @@ TRAINING: dict[str, Setting] = {  # of every head
         "peak of OneCycle",
         _range(2e-3, 3e-2, 1e-2, "AdamW, batch norm, batches of 128 to 512"),
     ),
-    "weight_decay": Setting(Range(0, 10), "AdamW's", _fixed(0.01, "AdamW's own default")),
-    "warmup_share": Setting(Range(0.01, 0.99), "share of all steps", _fixed(0.25, "OneCycle's rise")),
+    "weight_decay": Setting(DECAY, "AdamW's", _fixed(0.01, "AdamW's own default")),
+    "warmup_share": Setting(SHARE, "share of all steps", _fixed(0.25, "OneCycle's rise")),
     "margin_warmup_epochs": Setting(Range(0, 1e4), "epochs", _fixed(0.0, "small margins need none")),
 }
 
-_arcface_margin = Setting(
-    MARGIN_RAD,
-    "rad",
-    _margin(0.05, 0.7, bounds.largest_arcface_margin_rad, lambda angle: min(0.4 * angle, 0.5)),
-)
-
 HEADS: dict[str, dict[str, Setting]] = {
-    "softmax": {"head_lr": _head_lr},
+    "softmax": {
+        "head_lr": _head_lr,
+        "weight_decay": Setting(
+            DECAY, "AdamW's", _range(1e-4, 1e-1, 0.01, f"around AdamW's own default, 0.01; {EQUAL}")
+        ),
+        "warmup_share": Setting(
+            SHARE,
+            "share of all steps",
+            lambda classes, dimensions: Auto(Range(0.1, 0.5), 0.25, f"around OneCycle's rise, 0.25; {EQUAL}"),
+        ),
+    },
     "triplet": {
         "margin_dist": Setting(
             Range(0, 1e3), "distance", _range(0.02, 0.5, 0.2, "0.02 to 0.5 of a distance of about 2")
@@ -152,7 +179,7 @@ HEADS: dict[str, dict[str, Setting]] = {
     },
     "arcface": {
         "head_lr": _head_lr,
-        "margin_rad": _arcface_margin,
+        "margin_rad": Setting(MARGIN_RAD, "rad", _margin("arcface", 0.05, 0.7, lambda angle: min(0.4 * angle, 0.5))),
         "scale": _scale_setting,
         "detach_margin": _detach,
     },
@@ -161,23 +188,14 @@ HEADS: dict[str, dict[str, Setting]] = {
         "margin_cos": Setting(
             Range(0, 2 - 1e-6),
             "cosine",
-            _margin(
-                0.02,
-                0.6,
-                bounds.largest_cosface_margin_cos,
-                lambda angle: min(bounds.cosface_margin_cos(angle, 0.6), 0.35),
-            ),
+            _margin("cosface", 0.02, 0.6, lambda angle: min(rooms.margin_at("cosface", 0.6, angle), 0.35)),
         ),
         "scale": _scale_setting,
         "detach_margin": _detach,
     },
     "sphereface": {
-        "head_lr": _head_lr,
-        "margin_mult": Setting(
-            Range(1, 100),
-            "factor",
-            _margin(1.05, 2.0, bounds.largest_sphereface_margin_mult, lambda angle: 1.4),
-        ),
+        "head_lr": _fixed_head_lr,
+        "margin_mult": Setting(Range(1, 100), "factor", _margin("sphereface", 1.05, 2.0, lambda angle: 1.4)),
         "magnitude": Setting(
             Choice(("feature", "fixed")),
             "a rule",
@@ -187,8 +205,8 @@ HEADS: dict[str, dict[str, Setting]] = {
         "detach_margin": _detach,
     },
     "hybrid": {
-        "head_lr": _head_lr,
-        "margin_rad": _arcface_margin,
+        "head_lr": _fixed_head_lr,
+        "margin_rad": Setting(MARGIN_RAD, "rad", _margin("hybrid", 0.05, 0.7, _hybrid_start)),
         "crossover_rad": Setting(Range(1e-6, 100.0), "rad", _crossover),
         "scale": _scale_setting,
         "detach_margin": _detach,
@@ -196,6 +214,57 @@ HEADS: dict[str, dict[str, Setting]] = {
 }
 
 
+def known_heads() -> list[str]:
+    """Every head: those of this file, and the losses of pytorch-metric-learning where that is installed."""
+    from search_spaces import metric_learning  # it makes its settings with what is above
+
+    return [*HEADS, *metric_learning.names()]
+
+
+def is_head(name: object) -> bool:
+    """Whether a head has this name."""
+    return name in HEADS or name in known_heads()
+
+
 def settings_of(head: str) -> dict[str, Setting]:
     """All settings of a head, those of its training first."""
-    return TRAINING | HEADS[head]
+    from search_spaces import metric_learning
+
+    return TRAINING | (HEADS[head] if head in HEADS else metric_learning.settings(head))
+
+
+def feasibility(head: str, name: str, low: float, high: float, classes: int, dimensions: int) -> str | None:
+    """What is wrong with searching `name` from `low` to `high` (or with one value, twice), as the end of a sentence.
+
+    None if all of it can work, or if nothing is known about such a setting. A margin is judged by its room; those of
+    sphereface and hybrid, which vanish at the class centre, always leave some.
+    """
+    if name == "scale" and name in HEADS.get(head, {}):
+        least = bounds.smallest_scale(classes)
+        if low >= least:
+            return None
+        where = _reach("goes down to", low, low, high, min(high, least) - low)
+        reached = f"a probability of {bounds.TARGET_PROBABILITY} among {classes} classes"
+        cannot = f"a scale below {least:.3g} cannot reach {reached}"
+        return f"{where[0]}, but {cannot}{where[1]}"
+    if name != rooms.MARGINS.get(head):
+        return None
+    apart = bounds.separation(classes, dimensions)
+    least = rooms.infeasible_from(head, apart.angle_rad)
+    if high < least:
+        return None
+    kind, size = apart.source.split(":")[0], f"{classes} classes in {dimensions}-D"
+    said = {
+        "exact": f"from {least:.3g} on no arrangement of {size} satisfies it",
+        "best found": f"from {least:.3g} on no arrangement of {size} that was found satisfies it",
+        "at most": f"from {least:.3g} on, if not before, no arrangement of {size} satisfies it",
+    }[kind]
+    where = _reach("goes to", high, low, high, high - max(low, least))
+    return f"{where[0]}, but {said} ({_degrees(apart.angle_rad)} between centres, {apart.source}){where[1]}"
+
+
+def _reach(goes: str, end: float, low: float, high: float, outside: float) -> tuple[str, str]:
+    """How far a range goes, and how much of it lies outside; for a single value, that it is that value."""
+    if low == high:
+        return f"is {end:.3g}", ""
+    return f"{goes} {end:.3g}", f": {max(outside, 0) / (high - low):.0%} of the range"

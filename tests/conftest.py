@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from lightning_modules.data import mnist
 from orchestrator import provenance, report
-from orchestrator.contest import starting_point
 from orchestrator.records import StudyFolder, Trial, write_atomic
 from orchestrator.results import Results
+from orchestrator.searchers import starting_point
 from orchestrator.study import Study
+from orchestrator.verdict import confirmation
+from orchestrator.verdict.repeats import Asked, fresh_seeds, run_name
 
 TRAIN, TEST = 3000, 500
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # on few and busy cores several threads mostly wait for each other
@@ -89,6 +91,7 @@ def build_study() -> Callable[..., StudyFolder]:
     Nothing is trained, and no data is on disk: embeddings are clusters that grow tighter with every epoch, and the
     models of the best trials are fresh ones whose class centres are the clusters' directions. trials: of each head
     the objectives after its epochs and how it ended, ENDS unless given. examined: whether models and measures are kept.
+    confirmed: (top, seeds), or {trial: what its configuration reached on each fresh seed, None where it failed}.
     """
 
     def build(
@@ -100,6 +103,7 @@ def build_study() -> Callable[..., StudyFolder]:
         params: Mapping[str, dict[str, Any]] | None = None,
         examined: bool = True,
         sample: NDArray[np.int64] | None = None,
+        confirmed: Confirmed | None = None,
         **changes: Any,
     ) -> StudyFolder:
         ends = {head: (trials or {}).get(head, ENDS) for head in heads}
@@ -111,7 +115,10 @@ def build_study() -> Callable[..., StudyFolder]:
             "body": {"width": 2},
             "training": {"epochs": 3, "batch_size": 16},
             "search": {"trials_per_head": max(1, *map(len, ends.values()))},
+            "confirmation": {"top": 0} if confirmed is None else {},
         }
+        if isinstance(confirmed, tuple):
+            content["confirmation"] = dict(zip(("top", "seeds"), confirmed, strict=True))
         for key, value in changes.items():
             content[key] = {**content[key], **value} if key in ("data", "training", "search") else value
         study = Study.model_validate(content)
@@ -123,7 +130,13 @@ def build_study() -> Callable[..., StudyFolder]:
         write_atomic(folder.provenance_file, provenance.text(provenance.first(plan)))
         labels = np.arange(POINTS) % classes if sample is None else sample
         folder.save_labels(labels)
-        write_atomic(folder.trials_file, "".join(_record(folder, study, ends, params or {}, labels, classes)))
+        runs = _searched(study, ends, params or {}, classes)
+        write_atomic(folder.trials_file, "".join(_record(folder, study, runs, labels, classes, "10")))
+        if confirmed is not None:
+            asked, again = _repeated(study, folder.trials(), confirmed)
+            lines = [json.dumps({**asked.event(), "time": "2026-01-01T11:00:00.000+00:00"}) + "\n"]
+            lines += _record(folder, study, again, labels, classes, "11")
+            write_atomic(folder.confirmation_file, "".join(lines))
         if examined:
             for best in Results(folder.root).best.values():
                 _examine(folder, study, best, labels, classes)
@@ -133,44 +146,70 @@ def build_study() -> Callable[..., StudyFolder]:
 
 
 Ends = Sequence[tuple[Sequence[float], str]]  # of each trial of a head: objectives after its epochs, and its status
+Confirmed = tuple[int, int] | Mapping[str, Sequence[float | None]]
+Run = tuple[str, dict[str, Any], Sequence[float], str]  # name, what it is given, objectives after its epochs, status
+
+
+def _searched(
+    study: Study, ends: Mapping[str, Ends], params: Mapping[str, dict[str, Any]], classes: int
+) -> Iterator[Run]:
+    """The trials of a search."""
+    for head, own in ends.items():
+        start = {**starting_point(study.spaces(classes)[head]), **params.get(head, {})}
+        for index, (objectives, status) in enumerate(own):
+            given = start | {"lr": start["lr"] * (1 + index / 10)}
+            known = {"head": head, "index": index, "seed": 100 + index, "params": given}
+            yield f"{head}-{index:03d}", known, objectives, status
+
+
+def _repeated(study: Study, trials: Mapping[str, Trial], confirmed: Confirmed) -> tuple[Asked, list[Run]]:
+    """What a confirmation asks for and its runs, by default near what the search saw, and a little less."""
+    if isinstance(confirmed, tuple):
+        asked = confirmation.ask(study, trials.values(), *confirmed, racing=False)
+        luck = np.random.default_rng(2).normal(-0.02, 0.01, (len(asked.configurations), len(asked.seeds)))
+        known = {name: trials[name].objective or 0.0 for name in asked.configurations}
+        reached: Any = {name: np.clip(known[name] + own, 0, 1) for name, own in zip(known, luck, strict=True)}
+    else:
+        seeds = max(map(len, confirmed.values()))
+        asked, reached = Asked(tuple(confirmed), tuple(fresh_seeds(study, "seed", seeds))), confirmed
+    runs: list[Run] = []
+    for number, seed in enumerate(asked.seeds, start=1):
+        for name in asked.configurations:
+            known_as = {"head": trials[name].head, "index": number, "seed": seed, "params": trials[name].params}
+            last = reached[name][number - 1]
+            shares = [epoch / study.training.epochs for epoch in range(1, study.training.epochs + 1)]
+            objectives = [] if last is None else [float(f"{last * share:.7g}") for share in shares]
+            runs.append((run_name(name, "seed", number), known_as, objectives, "completed" if objectives else "failed"))
+    return asked, runs
 
 
 def _record(
-    folder: StudyFolder,
-    study: Study,
-    ends: Mapping[str, Ends],
-    params: Mapping[str, dict[str, Any]],
-    labels: NDArray[np.int64],
-    classes: int,
+    folder: StudyFolder, study: Study, runs: Iterable[Run], labels: NDArray[np.int64], classes: int, hour: str
 ) -> Iterator[str]:
-    """The lines of trials.jsonl, an event every second; keeps the embeddings on the way."""
+    """The lines that a record has of some runs, an event every second; keeps the embeddings on the way."""
     seconds = 0
 
     def line(event: str, trial: str, **more: Any) -> str:
         nonlocal seconds
         seconds += 1
-        time = f"2026-01-01T10:{seconds // 60:02d}:{seconds % 60:02d}.000+00:00"
+        time = f"2026-01-01T{hour}:{seconds // 60:02d}:{seconds % 60:02d}.000+00:00"
         return json.dumps({"event": event, "trial": trial, **more, "time": time}) + "\n"
 
     aim = directions(classes, study.embedding_dim)
     noise = np.random.default_rng(1).normal(size=(len(labels), study.embedding_dim))
-    for head, own in ends.items():
-        start = {**starting_point(study.spaces(classes)[head]), **params.get(head, {})}
-        for index, (objectives, status) in enumerate(own):
-            name = f"{head}-{index:03d}"
-            given = start | {"lr": start["lr"] * (1 + index / 10)}
-            yield line("start", name, head=head, index=index, seed=100 + index, params=given)
-            for epoch, objective in enumerate(objectives, start=1):
-                points = 3 * aim[labels] + noise / (epoch + 1)
-                folder.save_embedding(name, epoch, points.astype(np.float16))
-                measured = {"cluster_accuracy_spherical": objective, "cluster_accuracy_euclidean": objective - 0.01}
-                measured |= {"separation_ratio": 2 * objective, "distance_ratio": objective}
-                metrics = {f"val/{key}": value for key, value in measured.items()}
-                metrics |= {"time/train_s": 2.0, "time/validation_s": 0.5}
-                yield line("epoch", name, epoch=epoch, objective=objective, metrics=metrics)
-            if status != "running":
-                reason = "" if status == "completed" else f"because it {status}"
-                yield line("end", name, status=status, reason=reason)
+    for name, known, objectives, status in runs:
+        yield line("start", name, **known)
+        for epoch, objective in enumerate(objectives, start=1):
+            points = 3 * aim[labels] + noise / (epoch + 1)
+            folder.save_embedding(name, epoch, points.astype(np.float16))
+            measured = {"cluster_accuracy_spherical": objective, "cluster_accuracy_euclidean": objective - 0.01}
+            measured |= {"separation_ratio": 2 * objective, "distance_ratio": objective}
+            metrics = {f"val/{key}": value for key, value in measured.items()}
+            metrics |= {"time/train_s": 2.0, "time/validation_s": 0.5}
+            yield line("epoch", name, epoch=epoch, objective=objective, metrics=metrics)
+        if status != "running":
+            reason = "" if status == "completed" else f"because it {status}"
+            yield line("end", name, status=status, reason=reason)
 
 
 def _examine(folder: StudyFolder, study: Study, best: Trial, labels: NDArray[np.int64], classes: int) -> None:

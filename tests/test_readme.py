@@ -10,6 +10,8 @@ import pytest
 from typer.main import get_command
 
 import orchestrator
+from lightning_modules import blueprint
+from lightning_modules.data import mnist
 from orchestrator import Results, Study, StudyError
 from orchestrator.cli import app
 from orchestrator.records import StudyFolder, Trial, write_atomic
@@ -41,7 +43,8 @@ def test_its_study_loads_and_means_what_its_comments_say(digits: Path) -> None:
     assert set(spaces) == {"softmax", "arcface", "cosface"}
     assert str(spaces["arcface"]["margin_rad"].parameter) == "0.1 … 0.4"
     assert "10 classes in 2-D" in spaces["cosface"]["margin_cos"].reason
-    assert spaces["cosface"]["scale"].parameter.values == (20,)
+    assert spaces["cosface"]["weight_decay"].parameter.values == (0.001,)
+    assert {len(searched) for searched in study.searched().values()} == {4}
 
 
 @pytest.mark.parametrize("words", commands("orchestrator"), ids=" ".join)
@@ -66,7 +69,7 @@ def test_its_error_is_the_one_that_is_printed(digits: Path) -> None:
 
 def test_its_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a search that has ended already in place of one that takes minutes."""
-    (code,) = blocks("python")
+    _, code = blocks("python")
 
     def launch(study: Study) -> Results:
         folder = StudyFolder(Path("results") / study.name)
@@ -83,6 +86,23 @@ def test_its_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(orchestrator, "launch", launch, raising=False)
     exec(code, {})
+
+
+def test_its_gallery_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a model that is not trained, and digits for photos."""
+    code, _ = blocks("python")
+    params = {"margin_rad": 0.3, "scale": 16.0}
+    design = blueprint.Blueprint("arcface", params, "strided", {"width": 4}, 8, 10, (28, 28, 1), 33.0, 78.0)
+    blueprint.save(tmp_path / "results/digits/models/arcface", design, design.build().state_dict(), {})
+    digits = mnist.load("train")
+    photos = digits.images[digits.labels == 3]
+    given = {"images": digits.images[:300], "labels": digits.labels[:300], "photo": photos[0], "other": photos[1]}
+    given |= {"photos_of_ada": photos[:3], "photos_of_grace": digits.images[digits.labels == 4][:3]}
+    given["photos"] = photos[:2]
+    monkeypatch.chdir(tmp_path)
+    exec(code, given)
+    assert (tmp_path / "known.npz").exists()
+    assert len(capsys.readouterr().out.splitlines()) == 3
 
 
 def test_every_key_of_a_study_is_in_its_table() -> None:

@@ -5,6 +5,7 @@ What a trial receives is a TrialData: it holds no test image and no way to one.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,28 @@ class TrialData:
     num_classes: int
     pixel_mean: float
     pixel_std: float
+
+
+class UnseenClassError(DataError):
+    """Classes that cannot be left out; the message says which and why."""
+
+
+def without(data: LabelledImages, classes: Iterable[int]) -> LabelledImages:
+    """The images of all other classes, in their order; those get the labels 0, 1, 2, … in the order of their old ones.
+
+    Raises UnseenClassError for a class that the data do not have, or if fewer than two others remain.
+    """
+    left_out, there = np.unique(np.array([*classes], np.int64)), np.unique(data.labels)
+    if not len(left_out):
+        return data
+    unknown = np.setdiff1d(left_out, there)
+    if len(unknown):
+        raise UnseenClassError(f"no image is of class {unknown[0]}; there are {there.min()} … {there.max()}")
+    kept = np.setdiff1d(there, left_out)
+    if len(kept) < 2:
+        raise UnseenClassError(f"of {len(there)} classes {len(kept)} would remain, and two at least are told apart")
+    chosen = data.take(np.flatnonzero(np.isin(data.labels, kept)))
+    return LabelledImages(chosen.images, np.searchsorted(kept, chosen.labels).astype(np.int64))
 
 
 def stratified(labels: NDArray[np.int64], size: int, seed: int) -> NDArray[np.bool_]:

@@ -18,14 +18,18 @@ MOST_COVARIANCE_DIMENSIONS = 6  # larger matrices are not written down
 
 
 def every_epoch(points_ND: Tensor, labels_N: Tensor, num_classes: int, *, spherical: bool) -> dict[str, float]:
-    """Cluster accuracy on both geometries, `cluster_accuracy` being the head's own, and the health of the classes."""
+    """Cluster accuracy on both geometries, and the health of the classes.
+
+    `cluster_accuracy` and `separation` are those on the head's own geometry.
+    """
     measured = {
         f"cluster_accuracy_{name}": clusters.cluster_accuracy(points_ND, labels_N, num_classes, spherical=sphere)
         for name, sphere in (("euclidean", False), ("spherical", True))
     }
     own = measured["cluster_accuracy_spherical" if spherical else "cluster_accuracy_euclidean"]
     health = angles.class_health(points_ND, labels_N, num_classes, spherical=spherical)
-    return {**measured, "cluster_accuracy": own, **health}
+    separation = health["separation_ratio" if spherical else "distance_ratio"]
+    return {**measured, "cluster_accuracy": own, **health, "separation": separation}
 
 
 def final(

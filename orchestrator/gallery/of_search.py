@@ -46,15 +46,16 @@ def _heads(results: Results) -> Picture:
     for row in results.leaderboard:
         if row.best is None:
             continue
-        low, high = selection.wilson(row.objective, images)
-        count = row.counts[row.best.status]
-        rows.append(
-            Interval(row.head, row.head, row.objective, low, high, results.others(row.best), f"best of {count}")
-        )
+        ranked = selection.rank(trial for trial in results.trials.values() if trial.head == row.head)
+        first, count = ranked[0], row.counts[ranked[0].status]
+        low, high = selection.wilson(first.objective or 0.0, images)
+        value, others = first.objective or 0.0, results.others(first)
+        rows.append(Interval(row.head, row.head, value, low, high, others, f"best of {count}"))
     caption = (
-        f"The best trial of each head, one run each (n = 1), on {images:,} validation images. The band is the 95%"
-        " interval for the chance of which images these were (Wilson); it does not cover the chance of another seed,"
-        " nor that the best of several trials is partly lucky. Ticks are the other trials; those far below are cut off."
+        f"What the search saw: the best trial of each head, one run each (n = 1), on {images:,} validation images. The"
+        " band is the 95% interval for the chance of which images these were (Wilson); it does not cover the chance of"
+        " another seed, nor that the best of several trials is partly lucky. Ticks are the other trials; those far"
+        " below are cut off."
     )
     said = "; ".join(f"{row.head} {row.value:.4f}" for row in rows)
     figure = search.heads(rows, head_styles([*results.study.heads]), "The best trial of each head")

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from orchestrator import gallery, selection, tables
-from orchestrator.gallery import of_heads, of_search
+from orchestrator import gallery, leaderboards, selection, tables
+from orchestrator.gallery import of_heads, of_search, of_verdict
 from orchestrator.gallery.of_heads import Best
 from orchestrator.plots.embedding import plane_or_space
 from orchestrator.plots.style import COLOURS, Picture, few_colours
 from orchestrator.records import Trial, now, write_atomic
-from orchestrator.report import words
+from orchestrator.report import verdict, words
 from orchestrator.results import Results
+from orchestrator.verdict import confirmation
 from search_spaces.parameters import short
 
 PALETTE = 128  # colours of a picture in the page: a third of the bytes
@@ -46,7 +47,8 @@ def collect(results: Results) -> dict[str, Any]:
     sheet = [_shown(results, of_heads.side_by_side(results, bests))] if bests else []
     heads = [_head(results, head, trial, found.get(head)) for head, trial in results.best.items()]
     search = [_shown(results, picture) for picture in of_search.pictures(results)]
-    drawn = {shown.name for shown in [*sheet, *search, *(shown for head in heads for shown in head["pictures"])]}
+    sure = [_shown(results, picture) for picture in of_verdict.pictures(results)]
+    drawn = {shown.name for shown in [*sheet, *search, *sure, *(shown for head in heads for shown in head["pictures"])]}
     gallery.sweep(results.folder, drawn | {f"{head['head']}-epochs" for head in heads if head["gif"]})
     return {
         "study": study,
@@ -56,11 +58,13 @@ def collect(results: Results) -> dict[str, Any]:
         "study_yaml": study.to_yaml(),
         "spaces": _spaces(results),
         "images": study.data.validation_images,
-        "caution": " ".join(tables.CAUTION),
+        "caution": " ".join(leaderboards.caution(results)),
         "leaderboard": [_standing(results, place, row) for place, row in enumerate(results.leaderboard, start=1)],
         "sheet": sheet,
         "heads": heads,
         "search": search,
+        "sure": sure,
+        "verdict": verdict.collect(results),
         "lost": [trial for trial in results.trials.values() if trial.status in ("failed", "diverged")],
         "settings": _setting_names(results),
         "trials": [_trial(results, trial) for trial in results.trials.values()],
@@ -92,7 +96,7 @@ def _asked(results: Results) -> list[tuple[str, str]]:
         (
             "data",
             f"{study.data.source}, {results.num_classes:,} classes, {study.data.validation_images:,} images to"
-            " validate; the test images stay sealed",
+            f" validate; {results.test.said()}",
         ),
         ("model", f"{study.body.name} body, {study.embedding_dim}-D embedding"),
         ("training", f"{training.epochs} epochs in batches of {training.batch_size}"),
@@ -101,7 +105,17 @@ def _asked(results: Results) -> list[tuple[str, str]]:
             f"{len(study.heads)} heads × {search.trials_per_head} trials, {search.searcher}, seed {search.seed}",
         ),
         ("scheduler", scheduler[search.scheduler]),
+        ("confirmation", _confirmation(results)),
     ]
+
+
+def _confirmation(results: Results) -> str:
+    known = results.confirmation
+    if known is None:
+        top, seeds = confirmation.size(results.study)
+        return f"top {top} of each head on {seeds} fresh seeds" if top else "none"
+    racing = ", racing" if known.asked.racing else ""
+    return f"top {known.top} of each head on {len(known.asked.seeds)} fresh seeds{racing}"
 
 
 def _spaces(results: Results) -> list[tuple[str, str, str, str]]:
@@ -118,17 +132,14 @@ def _spaces(results: Results) -> list[tuple[str, str, str, str]]:
 def _standing(results: Results, place: int, row: selection.Standing) -> dict[str, Any]:
     if row.best is None:
         return {"place": "–", "head": row.head, "trial": None}
-    metrics = row.best.epochs[-1]["metrics"]
-    low, high = selection.wilson(row.objective, results.study.data.validation_images)
+    measure = row.confirmed.best.mean_of if row.confirmed else row.best.epochs[-1]["metrics"].get
     return {
         "place": place,
         "head": row.head,
         "trial": row.best.name,
-        "accuracy": f"{row.objective:.4f}",
-        "interval": f"{low:.4f} – {high:.4f}",
-        "by_angle": _number(metrics.get("val/cluster_accuracy_spherical")),
-        "by_distance": _number(metrics.get("val/cluster_accuracy_euclidean")),
-        "count": row.counts[row.best.status],
+        **verdict.standing(results, row),
+        "by_angle": _number(measure("val/cluster_accuracy_spherical")),
+        "by_distance": _number(measure("val/cluster_accuracy_euclidean")),
         "note": "" if row.best.status == "completed" else f"{row.best.status} after {row.best.last_epoch} epochs",
         "ties": row.ties,
     }
@@ -153,8 +164,7 @@ def _head(results: Results, head: str, trial: Trial, best: Best | None) -> dict[
     return {
         "head": head,
         "trial": trial,
-        "accuracy": f"{trial.objective:.4f}",
-        "count": sum(each.head == head and each.status == trial.status for each in results.trials.values()),
+        **verdict.standing(results, next(row for row in results.leaderboard if row.head == head)),
         "settings": [(name, short(value)) for name, value in trial.params.items()],
         "yaml": results.best_yaml(head),
         "command": f"orchestrator launch {results.folder.best / head}.yaml",

@@ -54,6 +54,7 @@ MEASURES: Mapping[str, Measure] = {
     "silhouette": Measure(
         "silhouette", _share, "−1 to 1: how much nearer points are to their own class than to the next"
     ),
+    "separation": Measure("separation", _ratio, "of the two below, the one on the head's own geometry"),
     "separation_ratio": Measure(
         "separation by angle", _ratio, "smallest angle between class means over the 95% angle to the own mean"
     ),

@@ -1,19 +1,29 @@
-"""What the tests of the orchestrator share: a tiny dataset on disk, studies of it, and folders with a record."""
+"""What the tests of the orchestrator share: a tiny dataset, studies of it, folders with a record, an opened study."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from ray import tune
 
-from orchestrator.records import StudyFolder, write_atomic
+from orchestrator import budget, report, search, training, winners
+from orchestrator.progress import Silent
+from orchestrator.records import Event, StudyFolder, Trial, read_lines, write_atomic
+from orchestrator.results import Results
 from orchestrator.study import Study
+from orchestrator.verdict.opening import open_test
 
 IMAGES, CLASSES = 120, 4
+Look = tuple[str, list[Event]]  # a file of test images that was opened, and what test.jsonl said at that moment
+WATCHED: list[tuple[Path, list[Look]]] = []
 
 
 @pytest.fixture
@@ -85,3 +95,103 @@ def make_record(tmp_path: Path) -> Callable[..., StudyFolder]:
         return folder
 
     return make
+
+
+def watch(event: str, given: tuple[Any, ...]) -> None:
+    """Sees every file of test images that this process opens, however it does."""
+    if event == "open" and WATCHED and Path(str(given[0])).name.startswith("t10k"):
+        record, looks = WATCHED[-1]
+        looks.append((Path(given[0]).name, read_lines(record)))
+
+
+sys.addaudithook(watch)
+
+
+@contextmanager
+def watched(folder: StudyFolder) -> Iterator[list[Look]]:
+    looks: list[Look] = []
+    WATCHED.append((folder.test_file, looks))
+    try:
+        yield looks
+    finally:
+        WATCHED.pop()
+
+
+@pytest.fixture(scope="session")
+def looks_at_the_test() -> Callable[[StudyFolder], Any]:
+    """with looks_at_the_test(folder) as looks: files of test images opened meanwhile, and the study's record then."""
+    return watched
+
+
+class StopAfterARun(Silent):
+    """Asks for a stop once a run has ended."""
+
+    def __init__(self, folder: StudyFolder) -> None:
+        self.folder = folder
+
+    def ended(self, trial: Trial) -> None:
+        write_atomic(self.folder.stop_file, "")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A study that was opened after its final models were interrupted.
+
+    shipped: for search, confirmation and final, all that Tune was given for its trials. sealed: the results at the
+    interruption. looks: what was read of the test files, by when.
+    """
+
+    folder: StudyFolder
+    shipped: dict[str, list[Any]]
+    sealed: Results
+    looks: dict[str, list[Look]]
+
+
+@pytest.fixture(scope="session")
+def opened(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Opened:
+    """Two heads, one trial each, confirmed on one seed, tested with two; no report is drawn, no model examined."""
+    study = Study.model_validate(
+        {
+            "name": "small",
+            "heads": {"softmax": {}, "cosface": {}},
+            "data": {"source": "idx", "path": str(small_mnist), "validation_images": 1000},
+            "body": {"width": 4},
+            "training": {"epochs": 1, "batch_size": 64},
+            "search": {"trials_per_head": 1, "concurrent_trials": 1},
+            "confirmation": {"top": 1, "seeds": 1},
+            "test": {"seeds": 2},
+            "tracking": {"mode": "off"},
+        }
+    )
+    folder = StudyFolder(tmp_path_factory.mktemp("opened") / "small")
+    shipped: dict[str, list[Any]] = {}
+    looks: dict[str, list[Look]] = {}
+    train, with_parameters, trial_config = training.Session.train, tune.with_parameters, budget.trial_config
+
+    def staged(session: training.Session, stage: training.Stage, *given: Any) -> None:
+        shipped.setdefault(stage.job, [])
+        train(session, stage, *given)
+
+    def with_recorded(trainable: Any, **given: Any) -> Any:
+        list(shipped.values())[-1].append(given)
+        return with_parameters(trainable, **given)
+
+    def recorded_config(*given: Any) -> dict[str, Any]:
+        config = trial_config(*given)
+        list(shipped.values())[-1].append(config)
+        return config
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(winners, "examine", lambda *given: None)
+        patch.setattr(report, "write", lambda *given: None)
+        patch.setattr(training.Session, "train", staged)
+        patch.setattr(tune, "with_parameters", with_recorded)
+        patch.setattr(budget, "trial_config", recorded_config)
+        with watched(folder) as looks["launch"]:
+            search.launch(study, folder.root.parent)
+        with watched(folder) as looks["final models"]:
+            sealed = open_test(folder.root, progress=StopAfterARun(folder))
+            _ = sealed.test, sealed.leaderboard  # read now, before there is more
+        with watched(folder) as looks["opening"]:
+            open_test(folder.root)
+    return Opened(folder, shipped, sealed, looks)

@@ -13,7 +13,7 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from orchestrator.budget import ContestSearcher, HeadPopulation, HeadSchedulers, trial_config
+from orchestrator.budget import HeadPopulation, HeadSchedulers, SourceSearcher, trial_config
 from orchestrator.contest import Assignment, Contest
 from orchestrator.recorder import StopRequest
 from orchestrator.records import Trial
@@ -128,7 +128,7 @@ def test_pbt_with_heads_side_by_side_shows_each_scheduler_its_own_trials() -> No
 
 def test_the_searcher_hands_out_the_budget_and_then_says_so() -> None:
     contest = Contest(study(), study().spaces(10))
-    searcher = ContestSearcher(contest, {"arcface-001": "somewhere"})
+    searcher = SourceSearcher(contest, {"arcface-001": "somewhere"})
     configs = [searcher.suggest(str(number)) for number in range(9)]
     assert configs.pop() == Searcher.FINISHED
     names = [config["trial"]["name"] for config in configs]
@@ -141,7 +141,7 @@ def test_the_searcher_hands_out_the_budget_and_then_says_so() -> None:
 @pytest.mark.parametrize(
     "part",
     [
-        ContestSearcher(Contest(study(), study().spaces(10)), {}),
+        SourceSearcher(Contest(study(), study().spaces(10)), {}),
         HeadSchedulers(study(), study().spaces(10)),
         StopRequest(threading.Event(), Path("stop")),
     ],

@@ -14,15 +14,19 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 import orchestrator
-from orchestrator import search
+from orchestrator import contest, search
+from orchestrator import export as exporting
 from orchestrator.cli import app
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.study import Study
+from orchestrator.verdict import opening
 
 MakeStudy = Callable[..., Study]
 MakeRecord = Callable[..., StudyFolder]
-VERBS = ["plan", "launch", "resume", "status", "stop", "best", "report", "compare", "embed"]
+VERBS = [
+    "plan", "launch", "resume", "confirm", "test", "export", "status", "stop", "best", "report", "compare", "embed",
+]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +104,7 @@ def test_what_cannot_run_here_is_4_on_stderr(verb: str, study_file: Path, tmp_pa
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.parametrize("verb", ["resume", "status", "stop", "best"])
+@pytest.mark.parametrize("verb", ["resume", "confirm", "test", "status", "stop", "best"])
 def test_a_folder_that_is_no_study_is_4_and_is_not_made(verb: str, tmp_path: Path) -> None:
     done = run(verb, tmp_path / "nowhere")
     assert (done.exit_code, done.stdout) == (4, "")
@@ -198,6 +202,113 @@ def test_launch_hands_the_search_what_was_asked_for(
     assert asked[1] == tmp_path / "r"
     assert done.exit_code == 130
     assert "goes on with orchestrator resume" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "handed"),
+    [
+        ([], (None, None, None)),
+        (["--top", 2, "--seeds", 5, "--racing"], (2, 5, True)),
+        (["--no-racing"], (None, None, False)),
+    ],
+)
+def test_confirm_hands_the_search_what_was_asked_for(
+    tiny_study: MakeStudy, make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch, words: list[Any], handed: Any
+) -> None:
+    folder, asked = make_record(tiny_study(), *ENDS, ("softmax", 1, [0.2], "completed")), []
+
+    def confirm(*given: Any) -> Results:
+        asked.extend(given[:4])
+        return Results(given[0])
+
+    monkeypatch.setattr(search, "confirm", confirm)
+    done = run("confirm", folder.root, *words)
+    assert (done.exit_code, tuple(asked)) == (0, (folder.root, *handed))
+    assert "arcface-000" in done.stdout
+
+
+@pytest.mark.parametrize("words", [["confirm", "--top", "0"], ["confirm", "--seeds", "0"], ["test", "--seeds", "0"]])
+def test_no_configuration_and_no_seed_is_wrong_usage(words: list[str], tmp_path: Path) -> None:
+    verb, *options = words
+    done = run(verb, tmp_path, *options)
+    assert (done.exit_code, done.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("verb", ["launch", "resume", "confirm"])
+@pytest.mark.parametrize(("second", "code"), [(0.5, 0), (None, 3)])
+def test_a_run_that_the_confirmation_lost_is_3(
+    build_study: Callable[..., StudyFolder],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    study_file: Path,
+    verb: str,
+    second: float | None,
+    code: int,
+) -> None:
+    trials: Any = {"arcface": [([0.5, 0.6, 0.7], "completed")]}
+    folder = build_study(tmp_path, ["arcface"], trials=trials, confirmed={"arcface-000": [0.6, second]}, examined=False)
+    monkeypatch.setattr(search, verb, lambda *given: Results(folder.root))
+    assert run(verb, study_file if verb == "launch" else folder.root).exit_code == code
+    lines = folder.confirmation_file.read_bytes().splitlines(keepends=True)
+    folder.confirmation_file.write_bytes(b"".join(lines[:-1]))  # the last run has no end: it was interrupted
+    assert run(verb, study_file if verb == "launch" else folder.root).exit_code == 130
+
+
+@pytest.mark.parametrize(("words", "handed"), [([], (None, False)), (["--seeds", 4, "--again"], (4, True))])
+def test_test_hands_over_what_was_asked_for_and_is_130_while_nothing_was_measured(
+    tiny_study: MakeStudy, make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch, words: list[Any], handed: Any
+) -> None:
+    folder, asked = make_record(tiny_study(), *ENDS, ("softmax", 1, [0.2], "completed")), []
+
+    def open_test(*given: Any) -> Results:
+        asked.extend(given[:3])
+        return Results(given[0])
+
+    monkeypatch.setattr(opening, "open_test", open_test)
+    done = run("test", folder.root, *words)
+    assert (done.exit_code, tuple(asked)) == (130, (folder.root, *handed))
+
+
+def test_a_study_starts_from_what_another_found(
+    build_study: Callable[..., StudyFolder], study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = build_study(tmp_path, ["arcface", "cosface"], examined=False)
+    studies: list[Study] = []
+    monkeypatch.setattr(search, "launch", lambda study, *given: (studies.append(study), Results(known.root))[1])
+    assert run("launch", study_file, "--results", tmp_path / "r", "--start-from", known.root).exit_code == 3
+    best = Results(known.root).best["arcface"]
+    assert list(studies[0].search.start_at) == ["arcface"]  # this study has no cosface, the other no softmax
+    assert studies[0].search.start_at["arcface"]["lr"] == best.params["lr"]
+    first = contest.Contest(studies[0], studies[0].spaces(4))
+    given = {each.head: each.params for each in iter(first.next, None) if each.index == 0}
+    assert given["arcface"]["lr"] == best.params["lr"]
+    assert run("plan", study_file, "--results", tmp_path / "r", "--start-from", known.root).exit_code == 0
+
+
+@pytest.mark.parametrize("verb", ["plan", "launch"])
+def test_a_study_that_has_nothing_to_start_from_is_4(
+    build_study: Callable[..., StudyFolder], study_file: Path, tmp_path: Path, verb: str
+) -> None:
+    known = build_study(tmp_path, ["triplet"], examined=False)
+    for folder, said in ((known.root, "this study searches softmax, arcface"), (tmp_path / "nowhere", "study.yaml")):
+        done = run(verb, study_file, "--results", tmp_path / "r", "--start-from", folder)
+        assert (done.exit_code, done.stdout) == (4, "")
+        assert said in done.stderr
+    assert not (tmp_path / "r").exists()
+
+
+def test_export_says_what_it_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def export(*given: Any) -> exporting.Exported:
+        asked.append(given)
+        return exporting.Exported(given[1], ("config.json", "model.onnx"), 3, 1e-7, 1e-7, False)
+
+    monkeypatch.setattr(exporting, "export", export)
+    told = run("export", tmp_path / "model", "--out", tmp_path / "out", "--json")
+    assert (told.exit_code, json.loads(told.stdout)["files"]) == (0, ["config.json", "model.onnx"])
+    assert str(tmp_path / "out") in run("export", tmp_path / "model", "--out", tmp_path / "out").stdout
+    assert asked == [(tmp_path / "model", tmp_path / "out")] * 2
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -16,6 +16,7 @@ SURFACE: dict[str, dict[str, str]] = {
         "--set PATH=VALUE": "",
         "--results <path>": "results",
         "--next-name": "",
+        "--start-from <path>": "",
         "--json": "",
         "--help": "",
     },
@@ -24,12 +25,23 @@ SURFACE: dict[str, dict[str, str]] = {
         "--set PATH=VALUE": "",
         "--results <path>": "results",
         "--next-name": "",
+        "--start-from <path>": "",
         "--online": "",
         "--no-tracking": "",
         "--json": "",
         "--help": "",
     },
     "resume": {"FOLDER": "", "--json": "", "--help": ""},
+    "confirm": {
+        "FOLDER": "",
+        "--top <int range>": "",
+        "--seeds <int range>": "",
+        "--racing / --no-racing": "",
+        "--json": "",
+        "--help": "",
+    },
+    "test": {"FOLDER": "", "--seeds <int range>": "", "--again": "", "--json": "", "--help": ""},
+    "export": {"MODEL": "", "--out <path>": "exported", "--json": "", "--help": ""},
     "status": {"FOLDER": "", "--json": "", "--help": ""},
     "stop": {"FOLDER": "", "--help": ""},
     "best": {"FOLDER": "", "--json": "", "--help": ""},
@@ -40,11 +52,12 @@ SURFACE: dict[str, dict[str, str]] = {
         "--data <str>": "",
         "--part <train|test>": "train",
         "--out <path>": "vectors.npy",
+        "--again": "",
         "--json": "",
         "--help": "",
     },
 }
-LINE = re.compile(r"^  (?P<name>--[a-z-]+(?: \S+)?|[A-Z]+)(?: <[\w\[\]]+>)?  +(?P<text>\S.*)$")
+LINE = re.compile(r"^  (?P<name>--[a-z-]+(?: / --[a-z-]+| <[^>]+>| \S+)?|[A-Z]+)(?: <[\w\[\]]+>)?  +(?P<text>\S.*)$")
 DEFAULT = re.compile(r"\[default: (.*)\]")
 
 

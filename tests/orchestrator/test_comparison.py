@@ -62,11 +62,11 @@ def test_every_head_of_every_study_is_a_row_the_best_first(tiny_study: MakeStudy
         tiny_study(name="second"), ("arcface", 0, [0.7], "completed"), ("softmax", 0, [0.8], "stopped")
     )
     rows = Comparison([Results(first.root), Results(second.root)]).rows
-    assert [(row.study, row.head, row.trial.name, row.objective, row.count) for row in rows] == [
-        ("second", "softmax", "softmax-000", 0.8, 1),
-        ("first", "arcface", "arcface-000", 0.75, 1),
-        ("second", "arcface", "arcface-000", 0.7, 1),
-        ("first", "softmax", "softmax-001", 0.6, 2),
+    assert [(row.study, row.head, row.trial.name, row.objective, row.runs) for row in rows] == [
+        ("second", "softmax", "softmax-000", 0.8, "1, best of 1"),
+        ("first", "arcface", "arcface-000", 0.75, "1, best of 1"),
+        ("second", "arcface", "arcface-000", 0.7, "1, best of 1"),
+        ("first", "softmax", "softmax-001", 0.6, "1, best of 2"),
     ]
 
 
@@ -194,7 +194,7 @@ def test_the_figure_is_a_png_or_an_svg(compared: Folders, tmp_path: Path) -> Non
         assert len(picture.convert("RGB").getcolors(1 << 20) or []) > 50
     drawn = (tmp_path / "new" / "figure.svg").read_text()
     assert "<svg" in drawn
-    assert all(f"{row.head}, {row.study}" in drawn and f"best of {row.count}" in drawn for row in two.rows)
+    assert all(f"{row.head}, {row.study}" in drawn and row.runs in drawn for row in two.rows)
 
 
 @pytest.mark.parametrize("name", ["compare.pdf", "compare", "compare.jpg"])
@@ -242,8 +242,8 @@ def test_compare_prints_a_table_or_json_and_says_where_the_figure_is(
     assert content["differences"] == {"training.epochs": [2, 3]}
     assert content["warnings"] == []
     first = content["rows"][0]
-    assert (first["study"], first["head"], first["trial"], first["objective"], first["best_of"]) == (
-        "one", "arcface", "arcface-000", 0.75, 1,
+    assert (first["study"], first["head"], first["trial"], first["objective"], first["runs"]) == (
+        "one", "arcface", "arcface-000", 0.75, "1, best of 1",
     )  # fmt: skip
     assert first["interval"] == list(wilson(0.75, 40))
     assert first["params"] == {"lr": 0.1}

@@ -10,8 +10,9 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from orchestrator.contest import Assignment, Contest, starting_point
+from orchestrator.contest import Assignment, Contest
 from orchestrator.records import Trial
+from orchestrator.searchers import starting_point
 from orchestrator.study import Study
 from search_spaces.heads import HEADS
 
@@ -63,7 +64,7 @@ def test_a_seed_decides_everything(searcher: str) -> None:
         found = []
         while given := contest.next():
             found.append(given)
-            contest.epoch(given.name, 1, given.index / 10)
+            contest.epoch(given.name, {"epoch": 1, "objective": given.index / 10})
             contest.end(given.name, "completed")
         return found
 
@@ -140,7 +141,7 @@ def test_an_interrupted_trial_ends_like_any_other() -> None:
     contest = contest_of(study, (as_recorded(first, "running", (0.4,)),))
     given = contest.next()
     assert given
-    contest.epoch(given.name, 2, 0.6)
+    contest.epoch(given.name, {"epoch": 2, "objective": 0.6})
     contest.end(given.name, "completed")
     assert contest.remaining == 1
 

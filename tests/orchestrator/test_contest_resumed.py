@@ -23,7 +23,7 @@ def run(contest: Contest, trials: int) -> list[Trial]:
         given = contest.next()
         assert given is not None
         objective = 1 - abs(given.params["margin_cos"] - 0.3)
-        contest.epoch(given.name, 1, objective)
+        contest.epoch(given.name, {"epoch": 1, "objective": objective})
         contest.end(given.name, "completed")
         rows: list[dict[str, Any]] = [{"epoch": 1, "objective": objective}]
         done.append(Trial(given.name, given.head, given.index, given.seed, given.params, "completed", "", rows))

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.contest import Assignment, Contest, grid
+from orchestrator.contest import Assignment, Contest
 from orchestrator.records import Trial
+from orchestrator.searchers import grid
 from orchestrator.study import Searched, Study
 from search_spaces.parameters import Choice, Parameter, Range
 
@@ -46,9 +47,9 @@ def play(contest: Contest, fate: Callable[[Assignment], str] = lambda given: "co
         played.append(given)
         status = fate(given)
         if status != "failed":
-            contest.epoch(given.name, 1, peak(given.params) / 2)
+            contest.epoch(given.name, {"epoch": 1, "objective": peak(given.params) / 2})
         if status == "completed":
-            contest.epoch(given.name, 2, peak(given.params))
+            contest.epoch(given.name, {"epoch": 2, "objective": peak(given.params)})
         contest.end(given.name, status)
     return played
 

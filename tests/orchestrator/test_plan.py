@@ -35,17 +35,46 @@ def refused(study: Study, results: Path) -> tuple[Problem, ...]:
 
 
 def test_counts_trials_epochs_and_image_passes(tiny_study: MakeStudy, tmp_path: Path) -> None:
-    planned = plan.make(tiny_study(search={"trials_per_head": 5}, training={"epochs": 3}), tmp_path)
-    assert (planned.trials, planned.epochs, planned.image_passes) == (10, 30, 30 * 80)
+    study = tiny_study(search={"trials_per_head": 5}, training={"epochs": 3}, confirmation={"top": 0})
+    planned = plan.make(study, tmp_path)
+    assert (planned.trials, planned.confirming) == (10, 0)
+    assert (planned.epochs, planned.image_passes) == (30, 30 * 80)
     assert (len(planned.data.train), len(planned.data.validation), planned.data.num_classes) == (80, 40, 4)
     assert planned.folder.root == tmp_path / "tiny"
     assert planned.warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("trials", "scheduler", "confirmation", "runs"),
+    [
+        (3, "none", {}, 0),  # little to choose from
+        (4, "none", {}, 3),  # the best on three seeds
+        (20, "none", {}, 20),  # four on five, as much as the search again
+        (20, "asha", {}, 10),
+        (2, "none", {"top": 2, "seeds": 3}, 6),
+        (2, "none", {"top": 9, "seeds": 3}, 6),  # of two trials
+        (20, "none", {"top": 0}, 0),
+        (20, "none", {"seeds": 0}, 0),
+    ],
+)
+def test_the_confirmation_is_part_of_the_cost(
+    tiny_study: MakeStudy, tmp_path: Path, trials: int, scheduler: str, confirmation: dict[str, int], runs: int
+) -> None:
+    search = {"trials_per_head": trials, "scheduler": scheduler}
+    planned = plan.make(tiny_study(search=search, confirmation=confirmation), tmp_path)
+    assert (planned.trials, planned.confirming) == (2 * trials, 2 * runs)
+    assert planned.epochs == 2 * (2 * trials + 2 * runs)
+    assert planned.image_passes == 80 * planned.epochs
+    told = planned.as_dict()
+    assert (told["confirmation_runs"], told["most_epochs"]) == (planned.confirming, planned.epochs)
+    none = plan.make(tiny_study(search=search, confirmation={"top": 0}), tmp_path)
+    assert (planned.disk_bytes > none.disk_bytes) == (runs > 0)
+
+
 def test_a_plan_is_told_as_json(tiny_study: MakeStudy, tmp_path: Path) -> None:
     planned = plan.make(tiny_study(), tmp_path)
     told = json.loads(json.dumps(planned.as_dict(), allow_nan=False))
-    assert told["trials"] == 4
+    assert (told["trials"], told["confirmation_runs"]) == (4, 0)
     assert (told["most_epochs"], told["most_image_passes"]) == (8, 640)
     assert (told["classes"], told["train_images"], told["validation_images"]) == (4, 80, 40)
     assert told["heads"]["arcface"]["detach_margin"]["value"] is False

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from orchestrator import plan
-from orchestrator.errors import CannotRun, Problem
+from orchestrator.errors import CannotRun, Problem, StudyError
 from orchestrator.study import Study
 
 MakeStudy = Callable[..., Study]
@@ -107,3 +107,43 @@ def test_the_same_seed_splits_alike_and_another_otherwise(tiny_study: MakeStudy,
 
     assert images(split_seed=1) == images(split_seed=1)
     assert images(split_seed=1) != images(split_seed=2)
+
+
+def test_unseen_classes_are_neither_trained_nor_validated_on(tiny_study: MakeStudy, tmp_path: Path) -> None:
+    whole = plan.load_data(tiny_study(data={"validation_images": 60}))
+    planned = plan.make(tiny_study(data={"unseen_classes": [1], "validation_images": 45}), tmp_path)
+    data = planned.data
+    assert (data.num_classes, len(data.train), len(data.validation)) == (3, 45, 45)
+    labels = {
+        image.tobytes(): label
+        for part in (whole.train, whole.validation)
+        for image, label in zip(part.images, part.labels, strict=True)
+    }
+    for part in (data.train, data.validation):
+        for image, label in zip(part.images, part.labels, strict=True):
+            assert labels[image.tobytes()] == [0, 2, 3][label]
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"), [([4], "no image is of class 4; there are 0 … 3"), ([0, 1, 2], "of 4 classes 1 would remain")]
+)
+def test_unseen_classes_that_cannot_be_are_refused_at_their_place(
+    tiny_study: MakeStudy, tmp_path: Path, classes: list[int], said: str
+) -> None:
+    problem = refused(tiny_study(data={"unseen_classes": classes}), tmp_path / "results")
+    assert problem.place == "data.unseen_classes"
+    assert said in problem.value
+    assert problem.fix
+
+
+def test_unseen_classes_come_back_from_a_studys_file(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text("name: x\nheads: {arcface: }\ndata: {unseen_classes: [8, 9]}\n")
+    study = Study.load(path)
+    assert study.data.unseen_classes == [8, 9]
+    path.write_text(study.to_yaml())
+    assert Study.load(path) == study
+    assert Study.load(path, ["data.unseen_classes=[]"]).data.unseen_classes == []
+    for wrong in ("[-1]", "[1.5]", "8", "[true]"):
+        with pytest.raises(StudyError, match=r"data.unseen_classes"):
+            Study.load(path, [f"data.unseen_classes={wrong}"])

@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator import plan
-from orchestrator.contest import Contest, starting_point
+from orchestrator.contest import Contest
 from orchestrator.errors import CannotRun, StudyError
 from orchestrator.records import StudyFolder, write_atomic
 from orchestrator.results import Results
+from orchestrator.searchers import starting_point
 from orchestrator.study import Study
 from search_spaces.heads import HEADS
 
@@ -64,8 +65,8 @@ def test_a_best_file_says_where_it_comes_from(tiny_study: MakeStudy, make_record
     arcface, softmax = sorted(Results(folder.root).write_best())
     assert arcface.read_text().splitlines()[:4] == [
         "# The best arcface of the study tiny: trial arcface-001, seed 101.",
-        "# Validation cluster accuracy 0.7124 (40 images; n = 1 run, the best of up to 2: a fresh seed will likely"
-        " score a little less).",
+        "# Cluster accuracy 0.7124 on 40 validation images (n = 1 run, the best of 1: a fresh seed will likely score"
+        " a little less).",
         "# Run it again: orchestrator launch <this file>",
         "name: tiny-best-arcface",
     ]

@@ -19,7 +19,7 @@ WRONG: list[tuple[str, str, int | None, str, str]] = [
     (HEADS, "name", None, "is required", "add name:"),
     (NAME, "heads", None, "is required", "such as arcface:"),
     (BOTH + "trainin: {epochs: 3}", "trainin", 3, "no such key in a study", "did you mean training?"),
-    (BOTH + "xyz: 1", "xyz", 3, "no such key in a study", "there are body, data, description"),
+    (BOTH + "xyz: 1", "xyz", 3, "no such key in a study", "there are body, confirmation, data, description"),
     (BOTH + "training:\n  epoch: 3", "training.epoch", 4, "no such key in training", "did you mean epochs?"),
     (BOTH + "search:\n  trials: 3", "search.trials", 4, "no such key in search", "trials_per_head"),
     (BOTH + "tracking: {api_key: 1}", "tracking.api_key", 3, "no such key in tracking", "entity, mode, pictures"),
@@ -86,7 +86,7 @@ WRONG: list[tuple[str, str, int | None, str, str]] = [
     ),
     (
         NAME + "heads: {hybrid: {detach_margin: {values: [true, false]}, warmup_share: {min: 0.1, max: 0.5}}}",
-        "heads.hybrid", 2, "at most 5 parameters", "make 2 of them constant, such as scale: 18.3, detach_margin: ",
+        "heads.hybrid", 2, "at most 5 parameters", "make 1 of them constant, such as detach_margin: False, or",
     ),
     # the file itself
     ("", "the whole file", 1, "a mapping of keys", "begin with name: and heads:"),

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator import plan, tables
+from orchestrator import leaderboards, plan, tables
 from orchestrator.plan import Machine
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
@@ -60,13 +60,14 @@ def test_a_plan_shows_every_space_its_start_and_its_reason(tiny_study: MakeStudy
     text = printed(tables.plan(plan.make(study, tmp_path)))
     cells = rows(text)
     assert cells["lr"][:3] == ["all", "0.002 … 0.03 log", "0.01"]
-    assert cells["head_lr"][0] == "all"
+    assert cells["head_lr"][0] == "arcface, softmax"
+    assert cells["weight_decay"][:3] == ["softmax", "0.0001 … 0.1 log", "0.01"]
     assert cells["margin_rad"][:3] == ["arcface", "0.05 … 0.7", "0.5"]
     assert "4 classes in 3-D" in cells["margin_rad"][3]
     assert cells["margin_mult"] == ["sphereface", "1.1 … 1.5", "1.4", "as the study says"]
     assert cells["magnitude"][1] == "feature | fixed"
     assert "scale (if magnitude is fixed)" in cells
-    assert "constant  weight_decay 0.01, warmup_share 0.25" in text
+    assert "constant  weight_decay (arcface, sphereface) 0.01, warmup_share (arcface, sphereface) 0.25" in text
     assert "80 images to train, 40 to validate, 4 classes, 6 × 5 × 1; the test images stay sealed" in text
     assert "3 heads × 2 = 6, 4 at a time" in text
     assert "at most 12 epochs" in text
@@ -139,10 +140,10 @@ def test_the_leaderboard_shows_score_trial_ties_and_searched_settings(
     for labels in (None, np.arange(40) % 4):
         if labels is not None:
             folder.save_labels(labels)
-        text = printed(tables.leaderboard_of(Results(folder.root)))
+        text = printed(leaderboards.leaderboard_of(Results(folder.root)))
         cells = rows(text)
         assert cells["arcface"] == ["0.7124", "–", "–", "2", "arcface-000 = arcface-001"]
-        assert "arcface    lr 0.0123\n" in text
+        assert "arcface   lr 0.0123\n" in text
         assert cells["softmax"] == ["0.9000", "0.8800", "0.9000", "1", "softmax-000 (stopped after 1 epochs)"]
         assert cells["triplet"] == ["–", "–", "–", "–", "none has ended with a result"]
         assert "40 validation images, 3-D" in text
@@ -152,18 +153,18 @@ def test_the_end_of_a_search_says_where_everything_is(tiny_study: MakeStudy, mak
     trials: list[Any] = [("arcface", 0, [0.9], "completed"), ("arcface", 1, [0.5], "stopped")]
     folder = make_record(tiny_study(heads={"arcface": {}}), *trials)
     (folder.wandb / "offline-run-1").mkdir(parents=True)
-    text = printed(tables.ending(Results(folder.root)))
+    text = printed(leaderboards.ending(Results(folder.root)))
     assert f"orchestrator launch {folder.best}/arcface.yaml" in text
     assert f"{folder.report_file}" in text
     assert f"wandb sync {folder.wandb}/offline-run-*" in text
     assert "a fresh seed will likely score a little less" in text
     silent = make_record(tiny_study(name="s", heads={"arcface": {}}, tracking={"mode": "off"}), *trials)
-    assert "wandb" not in printed(tables.ending(Results(silent.root)))
+    assert "wandb" not in printed(leaderboards.ending(Results(silent.root)))
 
 
 def test_the_end_of_an_interrupted_search_says_how_to_go_on(tiny_study: MakeStudy, make_record: MakeRecord) -> None:
     folder = make_record(tiny_study(), ("arcface", 0, [0.9], "completed"), ("softmax", 0, [0.1], "diverged"))
-    text = printed(tables.ending(Results(folder.root)))
+    text = printed(leaderboards.ending(Results(folder.root)))
     assert f"Interrupted. Go on with: orchestrator resume {folder.root}" in text
     assert "softmax-000 diverged: because it diverged" in text
     assert "report.html" not in text
@@ -177,7 +178,7 @@ def test_a_search_in_which_all_failed_names_no_file_that_is_not_there(
     )
     results = Results(folder.root)
     assert results.write_best() == []
-    text = printed(tables.ending(results))
+    text = printed(leaderboards.ending(results))
     assert "arcface-000 failed: because it failed" in text
     assert "arcface.yaml" not in text
     assert "report.html" not in text

@@ -92,10 +92,15 @@ def points(seed: int = 0, dimensions: int = 3) -> Any:
 
 
 def mirrored(
-    study: Study, folder: Path, objectives: list[float], status: Any = "completed", earlier: int = 0
+    study: Study,
+    folder: Path,
+    objectives: list[float],
+    status: Any = "completed",
+    earlier: int = 0,
+    job: str = "search",
 ) -> dict[str, Any]:
     """The run of one trial with these objectives, the first of which an earlier driver has seen."""
-    tracker, known = Tracker(study, "abcd", folder / "wandb", LABELS, pytest.fail), trial()
+    tracker, known = Tracker(study, "abcd", folder / "wandb", LABELS, pytest.fail, job), trial()
     rows = [row(epoch) | {"objective": value} for epoch, value in enumerate(objectives, start=1)]
     known.epochs = rows[:earlier]
     for each in known.epochs:
@@ -305,6 +310,14 @@ def test_online_without_a_key_is_offline_and_said_in_one_line(
     (path,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
     assert len(read_run(path)["rows"]) == 1
     assert said == ["no W&B key: runs are kept offline; wandb login, then wandb sync sends them"]
+
+
+@pytest.mark.parametrize("job", ["confirmation", "final"])
+def test_runs_after_the_search_are_known_as_such_and_repeat_no_picture(study: Study, tmp_path: Path, job: str) -> None:
+    run = mirrored(study, tmp_path, [0.5, 0.6], job=job)
+    assert (run["job_type"], run["exit_code"]) == (job, 0)
+    assert [logged["objective"] for logged in run["rows"]] == [0.5, 0.6]
+    assert not media(run["rows"][-1])
 
 
 def test_pictures_can_be_left_out(load_small: Callable[..., Study], tmp_path: Path) -> None:

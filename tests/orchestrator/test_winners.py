@@ -7,18 +7,21 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import cdist
 
 from lightning_modules import blueprint
 from lightning_modules.data import idx, sources
 from lightning_modules.data.splits import stratified
 from lightning_modules.geometry import measures
-from orchestrator import checkpoints, plan, report, search, winners
+from orchestrator import checkpoints, plan, report, search, training, winners
 from orchestrator.progress import EventLines, Silent
 from orchestrator.records import StudyFolder, Trial
 from orchestrator.results import Results
@@ -164,6 +167,26 @@ def test_the_analysis_agrees_with_the_record_of_the_last_epoch(results: Results,
     assert np.trace(analysis["confusion"]) / IMAGES == pytest.approx(best.objective, abs=1e-3)
 
 
+@pytest.mark.parametrize("head", HEADS)
+def test_a_kept_model_has_thresholds_from_all_pairs_of_validation_images(results: Results, head: str) -> None:
+    data, folder = plan.load_data(results.study).validation, results.folder.models / head
+    vectors = blueprint.embed(blueprint.load(folder)[1], data.images).double().numpy()
+    if head == "arcface":
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    scores = vectors @ vectors.T if head == "arcface" else -cdist(vectors, vectors)
+    once = np.triu(np.ones(scores.shape, bool), 1)
+    same = data.labels[:, None] == data.labels
+    known = blueprint.calibration(folder)
+    assert known is not None
+    assert (known.spherical, known.images, known.identities) == (head == "arcface", IMAGES, 10)
+    impostors, genuine = scores[once & ~same], scores[once & same]
+    assert (known.impostor_pairs, known.genuine_pairs) == (len(impostors), len(genuine))
+    assert known.points[-1].false_accept_rate * len(impostors) >= 10
+    for point in known.points:
+        assert (impostors >= point.threshold).mean() <= point.false_accept_rate + 2 / len(impostors)
+        assert (genuine >= point.threshold).mean() == pytest.approx(point.true_accept_rate, abs=1e-4)
+
+
 def test_a_resumed_finished_study_measures_nothing_again(copied: StudyFolder) -> None:
     before = kept_files(copied)
     assert resumed(copied) == ["drawing the report"]
@@ -232,11 +255,17 @@ def test_a_lost_checkpoint_is_said_and_the_other_head_is_kept(
     assert {key.split("/")[1].partition(".")[0] for key in kept_files(copied)} == {"softmax"}
 
 
+@contextmanager
+def asked_to_stop(*given: object) -> Iterator[Any]:
+    """A session without Ray, asked to stop before anything was done."""
+    yield SimpleNamespace(stopped=True, train=lambda *given: None)
+
+
 def test_an_unfinished_search_keeps_no_model(copied: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = copied.trials_file.read_bytes().splitlines(keepends=True)
     ends = [number for number, line in enumerate(lines) if json.loads(line)["event"] == "end"]
     copied.trials_file.write_bytes(b"".join(lines[: ends[-1]]))
-    monkeypatch.setattr(search, "_search", lambda *given: None)  # asked to stop before anything was done
+    monkeypatch.setattr(training, "session", asked_to_stop)
     monkeypatch.setattr(winners, "examine", lambda *given: pytest.fail("measured"))
     told = Listener()
     assert not search.resume(copied.root, told).finished

@@ -1,24 +1,28 @@
-"""Feasible margins and scales: against exact packings, known optima and the formulas of the room."""
+"""How far apart classes can be, and the smallest scale: against exact packings, known optima and other bounds."""
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import pytest
 
-from search_spaces import bounds
+from search_spaces import bounds, codes
 
 # Tammes' problem: the largest smallest angle between so many points on a sphere, in degrees (Sloane's tables)
 TAMMES = {
     4: 109.4712, 5: 90.0, 6: 90.0, 7: 77.8695, 8: 74.8585, 9: 70.5288, 10: 66.1468, 11: 63.4349, 12: 63.4349,
     13: 57.1367, 14: 55.6706,
 }  # fmt: skip
-ANGLES = [math.radians(degrees) for degrees in (0.5, 3.6, 36, 70, 90, 120, 179)]
 
 
 def degrees(classes: int, dimensions: int) -> float:
     return math.degrees(bounds.separation(classes, dimensions).angle_rad)
+
+
+def most_degrees(classes: int, dimensions: int) -> float:
+    return math.degrees(bounds.most_separation(classes, dimensions).angle_rad)
 
 
 @pytest.mark.parametrize("classes", [3, 4, 10, 100, 1000])
@@ -41,36 +45,75 @@ def test_up_to_twice_the_dimensions_hold_right_angles(classes: int, dimensions: 
 
 @pytest.mark.parametrize(("classes", "optimum"), TAMMES.items())
 def test_the_bound_in_three_dimensions_is_above_the_optimum_and_near_it(classes: int, optimum: float) -> None:
-    assert optimum - 1e-3 <= degrees(classes, 3) <= 1.07 * optimum
-    exact = bounds.separation(classes, 3).source.startswith("exact")
-    assert not exact or degrees(classes, 3) == pytest.approx(optimum, abs=1e-3)
+    assert optimum - 1e-3 <= most_degrees(classes, 3) <= 1.07 * optimum
+
+
+@pytest.mark.parametrize(("classes", "optimum"), [*TAMMES.items(), (24, 43.6908)])
+def test_proven_optima_in_three_dimensions_are_exact(classes: int, optimum: float) -> None:
+    assert degrees(classes, 3) == pytest.approx(optimum, abs=1e-3)
+    assert bounds.separation(classes, 3).source.startswith("exact: ")
 
 
 @pytest.mark.parametrize("classes", [6, 12])
 def test_the_bound_in_three_dimensions_is_reached_by_the_platonic_solids(classes: int) -> None:
-    assert degrees(classes, 3) == pytest.approx(TAMMES[classes], abs=1e-3)
+    assert most_degrees(classes, 3) == pytest.approx(TAMMES[classes], abs=1e-3)
 
 
 @pytest.mark.parametrize(("classes", "dimensions", "optimum"), [(24, 4, 60.0), (120, 4, 36.0), (240, 8, 60.0)])
 def test_the_bound_by_caps_is_above_famous_packings(classes: int, dimensions: int, optimum: float) -> None:
     """The 24-cell, the 600-cell and the roots of E8."""
-    assert optimum <= degrees(classes, dimensions) <= 1.5 * optimum
+    assert optimum <= most_degrees(classes, dimensions) <= 1.5 * optimum
+    assert degrees(classes, dimensions) == pytest.approx(optimum, abs=1e-6)
+
+
+def test_sharp_codes_are_as_large_as_levenshteins_third_bound_allows() -> None:
+    """n(1 − s)(2 + (n + 1)s)/(1 − n·s²) points at most, for cosines s from 0 to (√(n + 3) − 1)/(n + 2)."""
+    checked = 0
+    for (points, n), cosine in bounds.SHARP.items():
+        if cosine <= (math.sqrt(n + 3) - 1) / (n + 2) + 1e-12:
+            most = n * (1 - cosine) * (2 + (n + 1) * cosine) / (1 - n * cosine**2)
+            assert most == pytest.approx(points)
+            assert bounds.separation(points, n) == bounds.Separation(math.acos(cosine), "exact: Cohn & Kumar 2007")
+            checked += 1
+    assert checked == 6
+
+
+@pytest.mark.parametrize("dimensions", [3, 4, 5, 8, 20])
+def test_what_is_told_is_never_above_what_is_possible(dimensions: int) -> None:
+    for classes in (*range(2, 31), 100, 1000):
+        told, most = bounds.separation(classes, dimensions), bounds.most_separation(classes, dimensions)
+        assert 0 < told.angle_rad <= most.angle_rad + 1e-6, (classes, told, most)
+        assert told.source.split(":")[0] in ("exact", "best found", "at most")
+
+
+def test_a_famous_arrangement_still_serves_when_directions_are_left_out() -> None:
+    assert bounds.separation(119, 4) == bounds.Separation(math.pi / 5, "best found: an optimised arrangement")
 
 
 COUNTS = [*range(2, 40), 50, 100, 157, 158, 333, 1000, 10_000, 100_000]
 DIMENSIONS = [2, 3, 4, 5, 8, 16, 64, 128, 512]
+SEARCH_LUCK = 0.25  # degrees; 0.12 was seen, at 157 and 158 directions in 3-D
+
+
+@pytest.mark.parametrize("dimensions", [3, 4, 5, 8, 16])
+def test_more_classes_are_told_no_farther_apart_while_arrangements_are_searched_for(dimensions: int) -> None:
+    """But for the luck of the search; from arrangements that were found to bounds from above, angles jump up."""
+    counts = [classes for classes in COUNTS if codes.is_affordable(classes, dimensions)]
+    found = [degrees(classes, dimensions) for classes in counts]
+    assert all(more <= fewer + SEARCH_LUCK for fewer, more in itertools.pairwise(found))
 
 
 @pytest.mark.parametrize("dimensions", DIMENSIONS)
 def test_more_classes_are_never_farther_apart(dimensions: int) -> None:
-    found = [degrees(classes, dimensions) for classes in COUNTS]
+    found = [most_degrees(classes, dimensions) for classes in COUNTS]
     assert all(more <= fewer + 1e-9 for fewer, more in itertools.pairwise(found))
     assert found[-1] > 0
 
 
 @pytest.mark.parametrize("classes", COUNTS)
-def test_more_dimensions_never_bring_classes_nearer(classes: int) -> None:
-    found = [degrees(classes, dimensions) for dimensions in DIMENSIONS]
+@pytest.mark.parametrize("angle_of", [degrees, most_degrees])
+def test_more_dimensions_never_bring_classes_nearer(angle_of: Callable[[int, int], float], classes: int) -> None:
+    found = [angle_of(classes, dimensions) for dimensions in DIMENSIONS]
     assert all(fewer <= more + 1e-9 for fewer, more in itertools.pairwise(found))
     assert found[-1] <= 180
 
@@ -79,43 +122,6 @@ def test_more_dimensions_never_bring_classes_nearer(classes: int) -> None:
 def test_refuses_fewer_than_two(classes: int, dimensions: int) -> None:
     with pytest.raises(ValueError, match=f"at least 2 classes and 2 dimensions, but got {classes} and {dimensions}"):
         bounds.separation(classes, dimensions)
-
-
-@pytest.mark.parametrize("angle", ANGLES)
-def test_the_largest_arcface_margin_leaves_a_tenth_of_the_room(angle: float) -> None:
-    room = (angle - bounds.largest_arcface_margin_rad(angle)) / 2
-    assert room == pytest.approx(0.1 * angle / 2)
-
-
-@pytest.mark.parametrize("angle", ANGLES)
-def test_the_largest_cosface_margin_leaves_a_tenth_of_the_room(angle: float) -> None:
-    room = angle / 2 - math.asin(bounds.largest_cosface_margin_cos(angle) / (2 * math.sin(angle / 2)))
-    assert room == pytest.approx(0.1 * angle / 2)
-
-
-@pytest.mark.parametrize("angle", ANGLES)
-def test_the_largest_sphereface_margin_leaves_a_tenth_of_the_room(angle: float) -> None:
-    room = angle / (bounds.largest_sphereface_margin_mult(angle) + 1)
-    assert room == pytest.approx(0.1 * angle / 2)
-
-
-@pytest.mark.parametrize("angle", ANGLES)
-@pytest.mark.parametrize("kept", [0.0, 0.25, 0.6, 1.0])
-def test_a_cosface_margin_leaves_the_share_that_was_asked_for(angle: float, kept: float) -> None:
-    room = angle / 2 - math.asin(min(1.0, bounds.cosface_margin_cos(angle, kept) / (2 * math.sin(angle / 2))))
-    assert room == pytest.approx(kept * angle / 2, abs=1e-7)
-
-
-@pytest.mark.parametrize("angle", ANGLES)
-def test_a_cosface_margin_without_room_is_one_minus_the_cosine_between_centres(angle: float) -> None:
-    """Where no room is left, the target's cosine at its own centre, 1 − m, equals that of the neighbour."""
-    assert bounds.cosface_margin_cos(angle, 0.0) == pytest.approx(1 - math.cos(angle))
-
-
-def test_cosface_on_a_circle_of_ten_classes() -> None:
-    angle = bounds.separation(10, 2).angle_rad
-    assert bounds.largest_cosface_margin_cos(angle) == pytest.approx(0.172, abs=5e-4)
-    assert bounds.cosface_margin_cos(angle, 0.0) == pytest.approx(0.191, abs=5e-4)
 
 
 @pytest.mark.parametrize(("classes", "scale"), [(10, 6.11), (100_000, 16.1)])

@@ -10,8 +10,8 @@ import pytest
 
 import lightning_modules
 from lightning_modules.embedding import EmbeddingModule, Recipe
-from search_spaces import bounds
-from search_spaces.heads import HEADS, TRAINING, Setting, settings_of
+from search_spaces import bounds, rooms
+from search_spaces.heads import HEADS, TRAINING, Setting, feasibility, settings_of
 from search_spaces.parameters import Choice, Range
 
 CLASSES = [2, 3, 4, 5, 10, 26, 100, 157, 158, 400, 1000]
@@ -42,7 +42,9 @@ def test_every_head_file_has_a_space_and_every_space_a_head_file() -> None:
     found = set()
     for path in folder.glob("*.py"):
         text = path.read_text(encoding="utf-8")
-        if path.stem not in ("angular", "__init__") and ("(EmbeddingModule)" in text or "(AngularHead)" in text):
+        if path.stem not in ("angular", "metric_learning", "__init__") and (
+            "(EmbeddingModule)" in text or "(AngularHead)" in text
+        ):
             found.add(path.stem)
     assert found == set(HEADS)
 
@@ -83,6 +85,138 @@ def test_two_dimensional_mnist_gets_margins_that_ten_classes_can_satisfy() -> No
     assert high("cosface", "margin_cos") == pytest.approx(0.172, abs=5e-4)
     assert high("sphereface", "margin_mult") == 2.0
     assert HEADS["arcface"]["scale"].auto(10, 2).parameter == Range(bounds.smallest_scale(10), 128.0, log=True)
+
+
+SEARCHED = {
+    "softmax": {"lr", "head_lr", "weight_decay", "warmup_share"},
+    "triplet": {"lr", "margin_dist", "mining", "normalise"},
+    "arcface": {"lr", "head_lr", "margin_rad", "scale"},
+    "cosface": {"lr", "head_lr", "margin_cos", "scale"},
+    "sphereface": {"lr", "margin_mult", "magnitude", "scale"},
+    "hybrid": {"lr", "margin_rad", "crossover_rad", "scale"},
+}
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize(("classes", "dimensions"), [(2, 2), (10, 2), (10, 3), (10, 16), (1000, 128)])
+def test_every_head_searches_four_settings(head: str, classes: int, dimensions: int) -> None:
+    autos = {name: setting.auto(classes, dimensions) for name, setting in settings_of(head).items()}
+    assert {name for name, auto in autos.items() if not auto.parameter.is_constant} == SEARCHED[head]
+    assert len(SEARCHED[head]) == 4
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        ("softmax", "weight_decay"),
+        ("softmax", "warmup_share"),
+        ("sphereface", "head_lr"),
+        ("hybrid", "head_lr"),
+    ],
+)
+def test_what_makes_the_contest_equal_says_so(head: str, name: str) -> None:
+    assert settings_of(head)[name].auto(10, 3).reason.endswith("four searched settings a head: an equal contest")
+
+
+@pytest.mark.parametrize("head", rooms.MARGINS)
+@pytest.mark.parametrize(("classes", "dimensions"), SHAPES)
+def test_no_margin_that_auto_searches_leaves_less_than_a_tenth_of_the_room(
+    head: str, classes: int, dimensions: int
+) -> None:
+    spaces = {name: setting.auto(classes, dimensions).parameter for name, setting in HEADS[head].items()}
+    angle = bounds.separation(classes, dimensions).angle_rad
+    ends = {name: (space.low, space.high) for name, space in spaces.items() if isinstance(space, Range)}
+    for crossover in ends.get("crossover_rad", (0.0,)):
+        params = {rooms.MARGINS[head]: ends[rooms.MARGINS[head]][1], "crossover_rad": crossover}
+        assert rooms.share_of_room(head, params, angle) >= rooms.ROOM_KEPT - 1e-9
+
+
+REASONS = [
+    (
+        ("cosface", "margin_cos", 2),
+        "margin_cos ≤ 0.172: 10 classes in 2-D leave 36° between centres (exact: equal arcs); 10% of the room kept",
+    ),
+    (
+        ("cosface", "margin_cos", 3),
+        "margin_cos ≤ 0.542: 10 classes in 3-D leave 66° between centres (exact: Danzer 1963); 10% of the room kept",
+    ),
+    (
+        ("arcface", "margin_rad", 3),
+        "margin_rad ≤ 0.7: 10 classes in 3-D leave 66° between centres (exact: Danzer 1963): "
+        "1.04 would be feasible, 0.7 is enough",
+    ),
+    (
+        ("hybrid", "margin_rad", 2),
+        "margin_rad ≤ 0.617: 10 classes in 2-D leave 36° between centres (exact: equal arcs); "
+        "10% of the room kept with a crossover of 0.02 rad or more",
+    ),
+]
+
+
+@pytest.mark.parametrize(("place", "reason"), REASONS)
+def test_a_limit_is_told_with_its_reason(place: tuple[str, str, int], reason: str) -> None:
+    head, name, dimensions = place
+    assert HEADS[head][name].auto(10, dimensions).reason == reason
+
+
+WARNINGS: list[tuple[tuple[str, str, float, float, int, int], str | None]] = [
+    (
+        ("cosface", "margin_cos", 0.05, 0.6, 10, 2),
+        "goes to 0.6, but from 0.191 on no arrangement of 10 classes in 2-D satisfies it "
+        "(36° between centres, exact: equal arcs): 74% of the range",
+    ),
+    (
+        ("cosface", "margin_cos", 0.1, 0.6, 26, 8),
+        None,
+    ),
+    (
+        ("arcface", "margin_rad", 0.5, 2.0, 26, 8),
+        "goes to 2, but from 1.4 on no arrangement of 26 classes in 8-D that was found satisfies it "
+        "(80° between centres, best found: an optimised arrangement): 40% of the range",
+    ),
+    (
+        ("arcface", "margin_rad", 0.1, 0.3, 1000, 3),
+        "goes to 0.3, but from 0.12 on, if not before, no arrangement of 1000 classes in 3-D satisfies it "
+        "(7° between centres, at most: Fejes Tóth 1943): 90% of the range",
+    ),
+    (
+        ("arcface", "margin_rad", 1.0, 1.0, 10, 2),
+        "is 1, but from 0.628 on no arrangement of 10 classes in 2-D satisfies it "
+        "(36° between centres, exact: equal arcs)",
+    ),
+    (("arcface", "margin_rad", 0.7, 1.7, 10, 2), "100% of the range"),
+    (
+        ("arcface", "scale", 1.0, 21.0, 10, 2),
+        "goes down to 1, but a scale below 6.11 cannot reach a probability of 0.99 among 10 classes: 26% of the range",
+    ),
+    (
+        ("sphereface", "scale", 3.0, 3.0, 10, 2),
+        "is 3, but a scale below 6.11 cannot reach a probability of 0.99 among 10 classes",
+    ),
+    (("arcface", "margin_rad", 0.1, 0.6, 10, 2), None),
+    (("arcface", "scale", 6.2, 30, 10, 2), None),
+    (("sphereface", "margin_mult", 1, 90, 10, 2), None),
+    (("hybrid", "margin_rad", 0, 3, 10, 2), None),
+    (("triplet", "margin_dist", 0, 900, 10, 2), None),
+    (("softmax", "lr", 1e-5, 9, 10, 2), None),
+]
+
+
+@pytest.mark.parametrize(("asked", "warning"), WARNINGS)
+def test_warns_of_bounds_outside_the_feasible_range(
+    asked: tuple[str, str, float, float, int, int], warning: str | None
+) -> None:
+    told = feasibility(*asked)
+    assert (told is None) == (warning is None)
+    assert told is None or (warning is not None and told.endswith(warning))
+
+
+@pytest.mark.parametrize(("head", "name"), SETTINGS)
+def test_what_auto_searches_is_never_warned_of(head: str, name: str) -> None:
+    for classes, dimensions in SHAPES:
+        space = settings_of(head)[name].auto(classes, dimensions).parameter
+        if isinstance(space, Range):
+            assert feasibility(head, name, space.low, space.high, classes, dimensions) is None
 
 
 def test_batch_hard_mining_is_searched_only_above_three_dimensions() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lightning_modules.data import mnist
 from lightning_modules.data.images import DataError, LabelledImages
-from lightning_modules.data.splits import split, stratified
+from lightning_modules.data.splits import UnseenClassError, split, stratified, without
 
 
 def numbered(labels: list[int]) -> LabelledImages:
@@ -100,3 +100,48 @@ def test_images_of_a_single_value_are_refused() -> None:
 def test_images_without_pixels_are_refused() -> None:
     with pytest.raises(DataError, match="pixel"):
         split(LabelledImages(np.zeros((20, 0, 5), np.uint8), np.arange(20) % 2), 4, seed=0)
+
+
+@given(st.lists(st.integers(0, 6), min_size=3, max_size=100).filter(lambda labels: len(set(labels)) > 2), st.data())
+@settings(deadline=None, max_examples=80)
+def test_the_others_remain_in_their_order_and_are_numbered_anew(labels: list[int], data: st.DataObject) -> None:
+    there = sorted(set(labels))
+    most = len(there) - 2
+    left_out = data.draw(st.lists(st.sampled_from(there), min_size=1, max_size=most, unique=True))
+    found = without(numbered(labels), left_out)
+
+    assert numbers(found) == [number for number, label in enumerate(labels) if label not in left_out]
+    kept = [label for label in there if label not in left_out]
+    assert found.labels.tolist() == [kept.index(label) for label in labels if label not in left_out]
+    assert (found.labels.dtype, found.images.dtype) == (np.int64, np.uint8)
+    assert found.num_classes == len(kept)
+
+
+def test_without_any_class_nothing_changes() -> None:
+    data = numbered([0, 1, 3] * 4)
+    assert without(data, []) is data
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ([3], "no image is of class 3; there are 0 … 2"),
+        ([0, 3, 7], "no image is of class 3"),
+        ([-1], "no image is of class -1"),
+        ([0, 2], "of 3 classes 1 would remain"),
+        ([0, 1, 2], "of 3 classes 0 would remain"),
+    ],
+)
+def test_classes_that_cannot_be_left_out_are_refused(classes: list[int], message: str) -> None:
+    with pytest.raises(UnseenClassError, match=message):
+        without(numbered([0, 1, 2] * 5), classes)
+
+
+def test_unseen_digits_are_in_neither_part_and_move_no_pixel_statistic() -> None:
+    data = mnist.load("train")
+    parts = split(without(data, [8, 9]), 8000, seed=0)
+    images = data.images[data.labels < 8]
+    assert (parts.num_classes, len(parts.train) + len(parts.validation)) == (8, len(images))
+    together = np.concatenate([parts.train.images, parts.validation.images])
+    assert np.bincount(together.reshape(-1)).tolist() == np.bincount(images.reshape(-1)).tolist()
+    assert parts.pixel_mean == pytest.approx(parts.train.images.mean())

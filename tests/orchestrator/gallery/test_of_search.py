@@ -94,7 +94,7 @@ def test_pictures_of_a_single_head(tmp_path: Path, build_study: BuildStudy, head
 
 def test_a_search_of_nothing_has_no_map(tmp_path: Path, build_study: BuildStudy) -> None:
     folder = build_study(tmp_path, ["softmax"], examined=False)
-    fixed = {"softmax": {"lr": 0.01, "head_lr": 0.05}}
+    fixed = {"softmax": {"lr": 0.01, "head_lr": 0.05, "weight_decay": 0.01, "warmup_share": 0.25}}
     study = Study.model_validate(Results(folder.root).study.model_dump() | {"heads": fixed})
     folder.study_file.write_text(study.to_yaml())
     assert [picture.name for picture in of_search.pictures(Results(folder.root))] == ALL[:3]

@@ -101,16 +101,20 @@ def test_the_leaderboard_is_the_results_own_with_its_intervals(told: dict[str, A
     low, high = wilson(0.7, 80)
     assert softmax == {
         "place": 2, "head": "softmax", "trial": "softmax-000", "accuracy": "0.7000",
-        "interval": f"{low:.4f} – {high:.4f}", "by_angle": "0.7000", "by_distance": "0.6900", "count": 2, "note": "",
+        "interval": f"{low:.4f} – {high:.4f}", "by_angle": "0.7000", "by_distance": "0.6900", "note": "",
+        "runs": "1, best of 2", "searched": "0.7000",
         "ties": ("softmax-001",),
     }  # fmt: skip
-    assert (arcface["place"], arcface["trial"], arcface["count"]) == (1, "arcface-000", 1)
+    assert (arcface["place"], arcface["trial"], arcface["runs"]) == (1, "arcface-000", "1, best of 1")
     assert arcface["note"].startswith("stopped after 1 epoch")
     assert (cosface["place"], cosface["head"], cosface["trial"]) == ("–", "cosface", None)
 
 
 def test_a_head_tells_of_how_many_trials_its_best_is_the_best(told: dict[str, Any]) -> None:
-    assert {head["head"]: head["count"] for head in told["heads"]} == {"softmax": 2, "arcface": 1}
+    assert {head["head"]: head["runs"] for head in told["heads"]} == {
+        "softmax": "1, best of 2",
+        "arcface": "1, best of 1",
+    }
 
 
 def test_lost_trials_are_told_with_their_reasons(told: dict[str, Any]) -> None:
@@ -133,7 +137,7 @@ def test_every_trial_is_told_with_its_time_and_settings(told: dict[str, Any], mi
 def test_the_columns_of_the_trials_are_the_settings_that_are_searched(told: dict[str, Any], mixed: Results) -> None:
     searched = {name for space in mixed.study.searched().values() for name in space}
     assert set(told["settings"]) == searched
-    assert "weight_decay" not in searched
+    assert "margin_warmup_epochs" not in searched
 
 
 @pytest.mark.parametrize(
@@ -151,7 +155,7 @@ def test_what_was_asked_is_told_in_words(tmp_path: Path, build_study: BuildStudy
     assert asked["search"] == "2 heads × 7 trials, random, seed 0"
     assert asked["model"] == "strided body, 3-D embedding"
     assert asked["training"] == "3 epochs in batches of 16"
-    assert asked["data"] == "idx, 4 classes, 80 images to validate; the test images stay sealed"
+    assert asked["data"] == "idx, 4 classes, 80 images to validate; the test images are sealed"
 
 
 def test_the_spaces_are_told_with_their_reasons_and_conditions(tmp_path: Path, build_study: BuildStudy) -> None:

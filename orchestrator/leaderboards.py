@@ -1,0 +1,157 @@
+"""The leaderboard on a terminal: each head's best, how sure that is, and what a study says at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.table import Table
+
+from orchestrator.records import Trial
+from orchestrator.results import Results
+from orchestrator.selection import Standing
+from orchestrator.study import Searched
+from orchestrator.tables import empty_table, lost, settings
+from orchestrator.verdict import edges
+from orchestrator.verdict.sealed import Sealed
+
+
+def leaderboard_of(results: Results) -> list[Table | str]:
+    """The leaderboard of a study, so far, and the settings behind it."""
+    study = results.study
+    images = f"{study.data.validation_images:,} validation images"
+    table = leaderboard(results.leaderboard, f"{study.name}: cluster accuracy on {images}, {study.embedding_dim}-D")
+    return [table, *best_settings(results.leaderboard, study.searched()), ""]
+
+
+CAUTION = (
+    "Accuracy is by angle or by distance, as the head's loss measures. Each is one run, the best of those that ran",
+    "to their end, on the images that chose it: a fresh seed will likely score a little less.",
+)
+CONFIRMED = (
+    "Accuracy is by angle or by distance, as the head's loss measures: the mean over fresh seeds with its 95% interval",
+    "(Student's t), on validation images that also chose it. What the search saw of the same settings is partly luck.",
+)
+
+
+NOTHING = "none has ended with a result"
+
+
+def caution(results: Results) -> tuple[str, ...]:
+    """What should be known beside a leaderboard."""
+    return CONFIRMED if any(row.confirmed for row in results.leaderboard) else CAUTION
+
+
+def ending(results: Results) -> list[Table | str]:
+    """What a study says last: the leaderboard, how sure it is, and where everything is."""
+    folder = results.folder
+    lines = leaderboard_of(results)
+    if results.best:
+        lines += caution(results)
+    lines += verdicts(results)
+    lines += lost(results)
+    if not results.finished:
+        return [*lines, f"Interrupted. Go on with: orchestrator resume {folder.root}"]
+    if not results.best:
+        return lines
+    lines.append(f"report    {folder.report_file}, one page with everything; its pictures are in {folder.plots}")
+    lines.append(f"again     orchestrator launch {folder.best}/{results.leaderboard[0].head}.yaml")
+    if folder.wider_file.exists():
+        lines += [f"edge      {hit}" for hit in edges.hits(results)]
+        lines.append(f"wider     orchestrator launch {folder.wider_file}")
+    if not results.test.openings:
+        lines.append(f"test      sealed; orchestrator test {folder.root} opens it, once")
+    if any(folder.wandb.glob("offline-run-*")):
+        lines.append(f"W&B       wandb sync {folder.wandb}/offline-run-*    (or look here: wandb leet {folder.wandb})")
+    return lines
+
+
+def verdicts(results: Results) -> list[Table | str]:
+    """How the heads compare, in words, and what the test said where it was opened."""
+    lines: list[Table | str] = []
+    if results.confirmation and results.confirmation.heads:
+        heads = results.confirmation.heads.values()
+        lines += [
+            *(
+                f"{each.head}: {each.best.trial.name} is level with {', '.join(each.ties)}"
+                for each in heads
+                if each.ties
+            ),
+            *(f"{each.head}: {each.best.lost} of its runs failed" for each in heads if each.best.lost),
+            "",
+            "Heads compared, paired by seed, p corrected for all pairs (Holm):",
+            *(f"  {verdict}" for verdict in results.confirmation.verdicts()),
+        ]
+    test = results.test
+    if test.heads:
+        lines += ["", tested(test), *(f"  {verdict}" for verdict in test.verdicts())]
+    if test.openings:
+        said = test.said()
+        lines.append(said[0].upper() + said[1:])
+    return [*lines, ""] if lines else lines
+
+
+def tested(test: Sealed) -> Table:
+    """Each head on the test images."""
+    images = next(iter(test.heads.values())).images
+    title = f"cluster accuracy on {images:,} test images, trained on train and validation images"
+    table = empty_table(title, ("head",), ("accuracy", "± 95% (seeds)", "95% (images)", "n seeds"))
+    table.add_column("trial")
+    for head, scored in sorted(test.heads.items(), key=lambda item: -item[1].estimate.mean):
+        estimate, (low, high) = scored.estimate, scored.by_images
+        spread = "–" if estimate.half_width is None else f"{estimate.half_width:.4f}"
+        table.add_row(
+            head, f"{estimate.mean:.4f}", spread, f"{low:.4f} – {high:.4f}", str(estimate.n), scored.trial.name
+        )
+    return table
+
+
+def leaderboard(standings: list[Standing], title: str) -> Table:
+    """The heads, best first: by means over fresh seeds once there are any, until then by single runs."""
+    if any(row.confirmed for row in standings):
+        return _of_means(standings, title)
+    table = empty_table(title, ("head",), ("accuracy", "by angle", "by distance", "best of"))
+    table.add_column("trial")
+    for row in standings:
+        best = row.best
+        if best is None:
+            table.add_row(row.head, "–", "–", "–", "–", NOTHING)
+            continue
+        measured = best.epochs[-1]["metrics"]
+        both = (measured.get(f"val/cluster_accuracy_{how}") for how in ("spherical", "euclidean"))
+        ties = f" = {', '.join(row.ties)}" if row.ties else ""
+        figures = ("–" if value is None else f"{value:.4f}" for value in (row.objective, *both))
+        table.add_row(row.head, *figures, str(row.counts[best.status]), best.name + ties + _note(best))
+    return table
+
+
+def _note(best: Trial) -> str:
+    return "" if best.status == "completed" else f" ({best.status} after {best.last_epoch} epochs)"
+
+
+def _of_means(standings: list[Standing], title: str) -> Table:
+    """Means over fresh seeds, beside the single run that the search saw of the same configuration."""
+    table = empty_table(title, ("head",), ("accuracy", "± 95%", "seeds", "searched"))
+    table.add_column("configuration")
+    for row in standings:
+        if row.best is None:
+            table.add_row(row.head, "–", "–", "–", "–", NOTHING)
+            continue
+        width, seeds = "–", "0"
+        if row.confirmed:
+            estimate = row.confirmed.estimate
+            width, seeds = "–" if estimate.half_width is None else f"{estimate.half_width:.4f}", str(estimate.n)
+        searched = f"{row.best.objective:.4f}"
+        table.add_row(row.head, f"{row.objective:.4f}", width, seeds, searched, row.best.name + _note(row.best))
+    return table
+
+
+def best_settings(standings: list[Standing], searched: Mapping[str, Mapping[str, Searched]]) -> list[str]:
+    """A line for each head: the searched settings of its best trial, all of them where none was searched."""
+    width = max((len(row.head) for row in standings), default=0)
+    lines = []
+    for row in standings:
+        if row.best:
+            params = row.best.params
+            found = {name: value for name, value in params.items() if name in searched[row.head]}
+            lines.append(f"{row.head:{width}}   {settings(found or params)}")
+    return lines

@@ -1,0 +1,72 @@
+"""What the report says of how sure the answer is: the confirmation, the test, and optima at an edge."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator import selection
+from orchestrator.results import Results
+from orchestrator.verdict import edges
+from orchestrator.verdict.evidence import Estimate
+
+
+def collect(results: Results) -> dict[str, Any]:
+    """Tables and sentences, as plain values for the page."""
+    known, test = results.confirmation, results.test
+    confirmed = sorted(known.heads.values(), key=lambda each: -each.estimate.mean) if known else []
+    rows = [
+        {
+            "head": each.head,
+            "trial": candidate.trial.name,
+            "is_best": candidate is each.best,
+            "level": candidate.trial.name in each.ties,
+            "searched": f"{candidate.trial.objective:.4f}",
+            "lost": candidate.lost,
+            **_written(candidate.estimate),
+        }
+        for each in confirmed
+        for candidate in each.candidates
+        if candidate.estimate
+    ]
+    return {
+        "confirmed": rows,
+        "seeds": known.asked.seeds if known else (),
+        "racing": bool(known and known.asked.racing),
+        "verdicts": known.verdicts() if known else [],
+        "tested": [
+            {"head": head, "trial": scored.trial.name, "images": _interval(scored.by_images)}
+            | _written(scored.estimate)
+            for head, scored in sorted(test.heads.items(), key=lambda item: -item[1].estimate.mean)
+        ],
+        "test_images": next((scored.images for scored in test.heads.values()), 0),
+        "test_verdicts": test.verdicts(),
+        "test_said": test.said(),
+        "edges": [str(hit) for hit in edges.hits(results)] if results.searched and results.best else [],
+        "wider": f"orchestrator launch {results.folder.wider_file}" if results.folder.wider_file.exists() else "",
+    }
+
+
+def standing(results: Results, row: selection.Standing) -> dict[str, str]:
+    """The figures of one head in the leaderboard: a mean over seeds where it is confirmed, else one run."""
+    assert row.best
+    ends = row.interval(results.study.data.validation_images)
+    return {
+        "accuracy": f"{row.objective:.4f}",
+        "interval": _interval(ends) if ends else "–",
+        "runs": row.runs,
+        "searched": f"{row.best.objective:.4f}",
+    }
+
+
+def _written(estimate: Estimate) -> dict[str, str]:
+    return {
+        "mean": f"{estimate.mean:.4f}",
+        "error": "–" if estimate.standard_error is None else f"{estimate.standard_error:.4f}",
+        "interval": "–" if estimate.interval is None else _interval(estimate.interval),
+        "n": str(estimate.n),
+    }
+
+
+def _interval(ends: tuple[float, float]) -> str:
+    """An accuracy is never above 1, whatever the formula of its interval says."""
+    return f"{max(0.0, ends[0]):.4f} – {min(1.0, ends[1]):.4f}"

@@ -1,0 +1,174 @@
+"""Trains assignments on Ray Tune, stage by stage in one session: the search, its confirmation, the final models.
+
+The record is the truth: a stage is rebuilt from it, and Tune's own snapshots are never read.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_modules.data.splits import TrialData, stratified
+from orchestrator import cluster, plan
+from orchestrator.checkpoints import newest
+from orchestrator.plan import Plan
+from orchestrator.progress import Progress
+from orchestrator.records import Trial, Writer
+from orchestrator.study import Study
+from orchestrator.trial import Task, run_trial
+
+if TYPE_CHECKING:
+    from orchestrator.budget import Source
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a study that trains. title: what progress shows; heads: how many trials of each are planned.
+
+    study: the schedule of these trials, where it is not the study's own. data: all that they may see.
+    """
+
+    job: Literal["search", "confirmation", "final"]
+    title: str
+    heads: Mapping[str, int]
+    source: Source
+    study: Study
+    data: TrialData
+
+
+class Session:
+    """Ray, and the driver's signals, for all stages of a study."""
+
+    def __init__(self, planned: Plan, progress: Progress, signals: StopSignals) -> None:
+        self._planned, self._progress, self._signals = planned, progress, signals
+
+    @property
+    def stopped(self) -> bool:
+        """Whether someone has asked for an end."""
+        return self._signals.stop.is_set() or self._planned.folder.stop_file.exists()
+
+    def train(self, stage: Stage, writer: Writer, trials: dict[str, Trial]) -> None:
+        """Trains what the stage's source hands out, until it has nothing more or a stop is asked for.
+
+        trials: what the stage's record, which `writer` appends to, knows already; kept up to date.
+        """
+        planned, progress = self._planned, self._progress
+        progress.begin(stage.title, stage.heads, trials, stage.study.training.epochs, planned.slots)
+        tracker = self._tracker(stage)
+        try:
+            self._fit(stage, writer, trials, tracker)
+        finally:
+            progress.close()
+            if tracker:
+                tracker.close()
+
+    def _fit(self, stage: Stage, writer: Writer, trials: dict[str, Trial], tracker: Any) -> None:
+        from ray import tune
+
+        from orchestrator.budget import HeadSchedulers, SourceSearcher, trial_config
+        from orchestrator.recorder import Recorder, StopRequest
+
+        study, source, folder = stage.study, stage.source, self._planned.folder
+        remaining = source.remaining
+        schedulers = HeadSchedulers(study, self._planned.spaces, trials.values())
+        interrupted = [trial for trial in trials.values() if trial.status == "running"]
+        checkpoints = {name: str(path.parent.resolve()) for name, path in newest(folder, interrupted).items()}
+        recorder = Recorder(writer, source, study.training.epochs, trials, self._progress, tracker, schedulers)
+        task = Task.of(study, sample(self._planned.data.validation.labels))
+        population = study.search.scheduler == "pbt"  # Tune's PBT takes all its trials at once and no searcher
+        given: dict[str, Any] = {}
+        if population:
+            assignments = [source.next() for _ in range(remaining)]
+            configs = [trial_config(each, checkpoints.get(each.name)) for each in assignments if each]
+            given = {"param_space": {"trial": tune.grid_search([config["trial"] for config in configs])}}
+        tune.Tuner(
+            tune.with_resources(
+                tune.with_parameters(run_trial, data=stage.data, task=task),
+                {name: amount for name, amount in study.resources.model_dump().items() if amount},
+            ),
+            tune_config=tune.TuneConfig(
+                num_samples=1 if population else remaining,
+                search_alg=None if population else SourceSearcher(source, checkpoints),
+                scheduler=schedulers,
+                max_concurrent_trials=None if population else self._planned.slots,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: str(trial.config["trial"]["name"]),
+            ),
+            run_config=tune.RunConfig(
+                name=f"attempt-{len(list(folder.ray.glob('attempt-*'))) + 1}",
+                storage_path=str(folder.ray.resolve()),
+                callbacks=[recorder],
+                stop=StopRequest(self._signals.stop, folder.stop_file),
+                failure_config=tune.FailureConfig(max_failures=study.search.process_failures),
+                checkpoint_config=tune.CheckpointConfig(num_to_keep=4 if population else 2),
+                verbose=0,
+            ),
+            **given,
+        ).fit()
+
+    def _tracker(self, stage: Stage) -> Any:
+        if stage.study.tracking.mode == "off":
+            return None
+        from orchestrator.tracking import Tracker
+
+        folder = self._planned.folder
+        study_id = json.loads(folder.provenance_file.read_text())["study_id"]
+        return Tracker(stage.study, study_id, folder.wandb, folder.labels(), self._progress.say, stage.job)
+
+
+@contextmanager
+def session(planned: Plan, writer: Writer, progress: Progress) -> Iterator[Session]:
+    """Starts Ray for a study, and ends it. SystemExit is Ray's own answer to a SIGTERM in its first seconds."""
+    labels = planned.data.validation.labels
+    planned.folder.save_labels(labels[sample(labels)])
+    data_bytes = planned.data.train.images.nbytes + planned.data.validation.images.nbytes
+    cpus = math.ceil(planned.slots * planned.study.resources.cpu)  # no more, so that a population keeps to the slots
+    with StopSignals() as signals:
+        progress.say("starting Ray")
+        with cluster.local_ray(cpus, planned.machine.gpus, data_bytes, writer.scratch):
+            signals.listen()  # again: Ray has just taken SIGTERM for itself
+            yield Session(planned, progress, signals)
+
+
+def sample(labels: NDArray[np.int64]) -> NDArray[np.intp]:
+    """The validation images whose embeddings are kept after every epoch: the same ones for every trial."""
+    return np.flatnonzero(stratified(labels, min(plan.SAMPLE, len(labels)), seed=0))
+
+
+class StopSignals:
+    """Ctrl-C and SIGTERM set `stop`; a second Ctrl-C ends the program at once.
+
+    Signals belong to the main thread: in a notebook's or a server's thread `stop` is simply never set.
+    """
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        self.listen()
+        return self
+
+    def listen(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before.setdefault(number, signal.getsignal(number))
+                signal.signal(number, self._request)
+
+    def _request(self, number: int, frame: Any) -> None:
+        if self.stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.stop.set()
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,164 @@
+"""The best configurations of each head again on fresh seeds, and what that says. Pure: records in, an answer out.
+
+Ranking by one noisy run picks the lucky one. So the search only proposes: its first `top` configurations of each head
+are trained on `seeds` fresh seeds, and the one with the highest mean is the head's best. The fresh seeds still use the
+validation images that the search used; only the sealed test is free of those.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from orchestrator import selection
+from orchestrator.records import Trial
+from orchestrator.searchers import told_apart
+from orchestrator.study import AUTO, Study
+from orchestrator.verdict import evidence
+from orchestrator.verdict.evidence import Difference, Estimate
+from orchestrator.verdict.repeats import Asked, Repeats, configuration_of, fresh_seeds
+
+FEWEST_TRIALS = 4  # with fewer trials of a head there is little to choose from, and little to confirm
+MOST_TOP, MOST_SEEDS, FEWEST_SEEDS = 5, 5, 3
+STOPPED_SHARE = 0.5  # of a full run's epochs that a trial costs on average where a scheduler stops the poorer ones
+
+
+def size(study: Study) -> tuple[int, int]:
+    """(top, seeds): configurations of each head, fresh seeds of each. `auto` costs about the search again, at most."""
+    asked, trials = study.confirmation, study.search.trials_per_head
+    if asked.top == AUTO and asked.seeds == AUTO and trials < FEWEST_TRIALS:
+        return 0, 0
+    runs = int(trials * (STOPPED_SHARE if study.search.scheduler == "asha" else 1))
+    seeds = min(MOST_SEEDS, max(FEWEST_SEEDS, runs // 2)) if asked.seeds == AUTO else asked.seeds
+    top = min(MOST_TOP, max(1, runs // max(1, seeds))) if asked.top == AUTO else min(asked.top, trials)
+    return (top, seeds) if top and seeds else (0, 0)
+
+
+def ask(study: Study, trials: Iterable[Trial], top: int, seeds: int, racing: bool) -> Asked:
+    """The `top` configurations of each head, the best of the search first; equal ones once."""
+    trials = list(trials)
+    chosen: list[str] = []
+    for head in study.heads:
+        different: dict[object, str] = {}
+        for trial in selection.rank(trial for trial in trials if trial.head == head):
+            different.setdefault(told_apart(trial.params), trial.name)
+        chosen += list(different.values())[:top]
+    return Asked(tuple(chosen), tuple(fresh_seeds(study, "seed", seeds)), racing)
+
+
+def ask_by_default(study: Study, trials: Iterable[Trial]) -> Asked:
+    """What the study asks for; no configuration at all where it wants no confirmation or nothing has a result."""
+    top, seeds = size(study)
+    return ask(study, trials, top, seeds, study.confirmation.racing)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A configuration of the search and its runs on fresh seeds."""
+
+    trial: Trial
+    runs: tuple[Trial, ...]
+
+    @property
+    def scores(self) -> dict[int, float]:
+        """seed → objective, of the runs that reached their end."""
+        return {run.seed: run.objective or 0.0 for run in self.runs if run.status == "completed"}
+
+    @property
+    def lost(self) -> int:
+        """How many runs failed or diverged."""
+        return sum(run.status in ("failed", "diverged") for run in self.runs)
+
+    def mean_of(self, metric: str) -> float | None:
+        """Another measure after the last epoch, on average over the runs that reached their end."""
+        ended = (run.epochs[-1]["metrics"].get(metric) for run in self.runs if run.status == "completed")
+        values = [value for value in ended if value is not None]
+        return sum(values) / len(values) if values else None
+
+    @cached_property
+    def estimate(self) -> Estimate | None:
+        return Estimate.of(self.scores.values()) if self.scores else None
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """A head after confirmation: its candidates, the best first, and those that cannot be told apart from the best."""
+
+    head: str
+    candidates: tuple[Candidate, ...]
+    ties: tuple[str, ...]
+
+    @property
+    def best(self) -> Candidate:
+        return self.candidates[0]
+
+    @property
+    def estimate(self) -> Estimate:
+        assert self.best.estimate is not None
+        return self.best.estimate
+
+
+def judge(head: str, candidates: Iterable[Candidate]) -> Confirmed | None:
+    """The highest mean wins, among those that lost no run and were not dropped in a race; None without any run."""
+    found = [(candidate, candidate.estimate.mean) for candidate in candidates if candidate.estimate]
+    if not found:
+        return None
+    found.sort(key=lambda pair: (pair[0].lost, -len(pair[0].scores), -pair[1]))
+    ranked = [candidate for candidate, _ in found]
+    scores = {candidate.trial.name: candidate.scores for candidate in ranked}
+    best, *others = scores
+    compared = evidence.differences(scores, [(best, other) for other in others])
+    return Confirmed(head, tuple(ranked), tuple(each.second for each in compared if not each.apart))
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What a study's confirmation has asked and found so far."""
+
+    asked: Asked
+    runs: Mapping[str, Trial]
+    trials: Mapping[str, Trial]
+
+    @property
+    def planned(self) -> dict[str, int]:
+        """How many runs each head has, at most."""
+        heads = Counter(self.trials[name].head for name in self.asked.configurations)
+        return {head: number * len(self.asked.seeds) for head, number in heads.items()}
+
+    @property
+    def top(self) -> int:
+        """How many configurations of a head are asked for."""
+        return max(Counter(self.trials[name].head for name in self.asked.configurations).values(), default=0)
+
+    def repeats(self) -> Repeats:
+        """The runs still to come."""
+        return Repeats(self.asked, list(self.trials.values()), "seed", self.runs.values())
+
+    @cached_property
+    def finished(self) -> bool:
+        return self.repeats().remaining == 0
+
+    @cached_property
+    def heads(self) -> dict[str, Confirmed]:
+        """What is confirmed; empty until all runs have ended, so that nothing is chosen on half of them."""
+        if not self.finished:
+            return {}
+        candidates: dict[str, list[Candidate]] = {}
+        for name in self.asked.configurations:
+            own = tuple(run for run in self.runs.values() if configuration_of(run.name, "seed") == name)
+            candidates.setdefault(self.trials[name].head, []).append(Candidate(self.trials[name], own))
+        judged = (judge(head, own) for head, own in candidates.items())
+        return {confirmed.head: confirmed for confirmed in judged if confirmed}
+
+    @cached_property
+    def between_heads(self) -> list[Difference]:
+        """Every head's best against every other's, paired by seed."""
+        order = sorted(self.heads.values(), key=lambda confirmed: -confirmed.estimate.mean)
+        scores = {confirmed.head: confirmed.best.scores for confirmed in order}
+        return evidence.all_differences(scores)
+
+    def verdicts(self) -> list[str]:
+        """How the heads compare, in words."""
+        return evidence.verdicts(self.between_heads)

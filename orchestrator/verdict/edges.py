@@ -1,0 +1,114 @@
+"""Optima at the edge of what was searched: beyond it may be better, so a wider study is written, ready to run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from orchestrator.records import write_atomic
+from orchestrator.results import Results
+from orchestrator.study import Study
+from search_spaces import bounds, rooms
+from search_spaces.heads import settings_of
+from search_spaces.parameters import Range
+
+EDGE = 0.02  # of the range, in its own measure
+
+
+@dataclass(frozen=True)
+class EdgeHit:
+    """The best value of a setting within 2% of an end of its range. wider: None where there is no beyond."""
+
+    head: str
+    setting: str
+    value: float
+    end: Literal["lower", "upper"]
+    searched: Range
+    wider: Range | None
+
+    def __str__(self) -> str:
+        bound = self.searched.low if self.end == "lower" else self.searched.high
+        said = f"{self.head}: the best {self.setting}, {self.value:.4g}, is at the {self.end} bound {bound:.4g}"
+        if self.wider is None:
+            return f"{said}, and nothing that makes sense lies beyond"
+        beyond = self.wider.low if self.end == "lower" else self.wider.high
+        return f"{said}; the wider study goes to {beyond:.4g}"
+
+
+def hits(results: Results) -> list[EdgeHit]:
+    """Of each head's best configuration, the settings at an edge."""
+    found = []
+    spaces = results.study.spaces(results.num_classes)
+    for head, best in results.best.items():
+        for name, item in spaces[head].items():
+            value, space = best.params.get(name), item.parameter
+            if isinstance(space, Range) and isinstance(value, int | float) and (end := _end(space, value)):
+                wider = _wider(space, end, *_sensible(results, head, name))
+                found.append(EdgeHit(head, name, value, end, space, wider))
+    return found
+
+
+def _end(space: Range, value: float) -> Literal["lower", "upper"] | None:
+    low, high, value = (math.log(each) if space.log else each for each in (space.low, space.high, value))
+    share = (value - low) / (high - low)
+    return "lower" if share <= EDGE else "upper" if share >= 1 - EDGE else None
+
+
+def _sensible(results: Results, head: str, name: str) -> tuple[float, float]:
+    """The ends of what makes sense: valid at all and, for a margin, satisfied by some arrangement of the classes."""
+    valid = settings_of(head)[name].valid
+    assert isinstance(valid, Range)
+    if name != rooms.MARGINS.get(head):
+        return valid.low, valid.high
+    angle = bounds.separation(results.num_classes, results.study.embedding_dim).angle_rad
+    return valid.low, min(valid.high, rooms.infeasible_from(head, angle))
+
+
+def _wider(space: Range, end: str, least: float, most: float) -> Range | None:
+    """Half as wide again beyond that end, in the range's own measure; None if that is nothing."""
+    beyond = math.sqrt(space.high / space.low) if space.log else (space.high - space.low) / 2
+    low, high = space.low, space.high
+    if end == "lower":
+        low = max(least, low / beyond if space.log else low - beyond)
+    else:
+        high = min(most, high * beyond if space.log else high + beyond)
+    if space.integer:
+        low, high = max(math.floor(low), math.ceil(least)), min(math.ceil(high), math.floor(most))
+    if space.step:
+        steps = math.floor((high - low) / space.step + 1e-9)
+        if steps <= round((space.high - space.low) / space.step):
+            return None
+        low, high = (high - steps * space.step, high) if end == "lower" else (low, low + steps * space.step)
+        low, high = max(least, low), min(most, high)
+    grown = low < space.low or high > space.high
+    return replace(space, low=low, high=high) if grown and (low > 0 or not space.log) else None
+
+
+def wider_study(study: Study, found: list[EdgeHit]) -> Study | None:
+    """The study again, with every range that was hit widened; None where none can be."""
+    heads = {head: dict(block) for head, block in study.heads.items()}
+    widened = [hit for hit in found if hit.wider]
+    for hit in widened:
+        assert hit.wider is not None
+        heads[hit.head][hit.setting] = hit.wider.to_wandb()
+    if not widened:
+        return None
+    content = study.model_dump() | {"name": f"{study.name[:58]}-wider", "heads": heads}
+    return Study.model_validate(content)
+
+
+def write_wider(results: Results) -> Path | None:
+    """Writes `wider.yaml` where a finished search has its optimum at an edge; removes one that no longer holds."""
+    path = results.folder.wider_file
+    found = hits(results) if results.searched and results.best else []
+    wider = wider_study(results.study, found)
+    if wider is None:
+        path.unlink(missing_ok=True)
+        return None
+    comment = "\n".join(
+        [f"{results.study.name} once more, wider where its best settings lie at an edge:", *map(str, found)]
+    )
+    write_atomic(path, wider.to_yaml(comment))
+    return path

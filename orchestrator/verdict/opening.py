@@ -1,0 +1,173 @@
+"""Opens the sealed test set of a study, once: final models first, then one look, recorded before it is taken.
+
+Final models are trained like any trial, on train and validation images; no trial ever receives a test image. Only when
+all of them have ended does this process read the test images, and only after it has written down that it does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lightning_modules import blueprint
+from lightning_modules.data import sources, splits
+from lightning_modules.data.images import DataError, LabelledImages
+from lightning_modules.data.splits import TrialData
+from orchestrator import __version__, checkpoints, plan, provenance, report, training, trial
+from orchestrator.errors import CannotRun, Problem
+from orchestrator.plan import Plan
+from orchestrator.progress import Progress, Silent
+from orchestrator.records import StudyFolder, Trial, Writer
+from orchestrator.results import Results
+from orchestrator.search import plainly
+from orchestrator.study import Study
+from orchestrator.training import Stage
+from orchestrator.verdict.repeats import Asked, configuration_of, fresh_seeds
+
+
+def open_test(
+    folder: str | Path, seeds: int | None = None, again: bool = False, progress: Progress | None = None
+) -> Results:
+    """Trains the best of each head on train and validation images on fresh seeds, and measures it on the test images.
+
+    Raises CannotRun where the study is not finished, or was opened before and `again` does not force it. Interrupted
+    before the test is opened, it goes on where it was. Returns the results; `Results.test` has the numbers.
+    """
+    known, progress = Results(folder), progress or Silent()
+    refuse_unfinished(known)
+    if not known.test.half_open:
+        refuse_opened(known, again, f"orchestrator test {folder} --again")
+    planned = plan.again(known)
+    with planned.folder.writer() as writer, writer.beside(planned.folder.test_file) as record:
+        provenance.go_on(planned)
+        if not _train(planned, known, seeds or known.study.test.seeds, writer, record, progress):
+            return Results(folder)
+        _look(planned, record, again, progress)
+    results = Results(folder)
+    results.write_best()
+    progress.say("drawing the report")
+    report.write(results)
+    return results
+
+
+def refuse_unfinished(known: Results) -> None:
+    """Raises CannotRun where a study has not yet chosen what would be tested."""
+    if not known.finished or not known.best:
+        root = known.folder.root
+        value = "no trial has a result" if known.finished else "it is not finished"
+        fix = "" if known.finished else f"orchestrator resume {root} ends it first"
+        raise CannotRun([Problem(str(root), "the test set is opened after the selection", value, fix)])
+
+
+def refuse_opened(known: Results, again: bool, how: str) -> None:
+    """Raises CannotRun where a study has opened its test set before, unless that is forced."""
+    if known.test.openings and not again:
+        rule = "a study opens its test set once: whatever is chosen after a look at it is chosen on it"
+        fix = f"{how} looks once more, and every output will say so"
+        raise CannotRun([Problem(str(known.folder.root), rule, known.test.said(), fix)])
+
+
+def opened(known: Results, by: str, again: bool) -> dict[str, Any]:
+    """The event that says that the test images are looked at, now."""
+    number = len(known.test.openings) + 1
+    code = {"git": provenance.git(), "orchestrator": __version__}
+    return {"event": "opened", "number": number, "by": by, "forced": again, **code}
+
+
+def look(known: Results, by: str, again: bool) -> None:
+    """Writes down that someone looks at the test images of a study in another way; refused as a second opening is."""
+    refuse_opened(known, again, f"orchestrator {by} … --again")
+    with known.folder.writer() as writer, writer.beside(known.folder.test_file) as record:
+        record.append(opened(Results(known.folder.root), by, again))
+
+
+def merged(data: TrialData) -> TrialData:
+    """Train and validation images as one, to train on; the validation images, now among them, still give the curve."""
+    images = np.concatenate([data.train.images, data.validation.images])
+    both = LabelledImages(images, np.concatenate([data.train.labels, data.validation.labels]))
+    return TrialData(both, data.validation, data.num_classes, *both.pixel_statistics())
+
+
+def _train(planned: Plan, known: Results, seeds: int, writer: Writer, record: Writer, progress: Progress) -> bool:
+    """Trains the final models that are still to come; returns whether all have ended."""
+    if known.test.half_open:
+        return True
+    asked = Asked(tuple(best.name for best in known.best.values()), tuple(fresh_seeds(known.study, "final", seeds)))
+    if asked != known.test.asked:
+        record.append(asked.event())
+    repeats, runs = known.test.repeats(asked), dict(known.test.runs)
+    if not repeats.remaining:
+        return True
+    heads = dict.fromkeys(known.best, seeds)
+    title = f"{known.study.name}, final models: accuracy on images that they train on"
+    stage = Stage("final", title, heads, repeats, plainly(known.study), merged(planned.data))
+    try:
+        with training.session(planned, writer, progress) as session:
+            session.train(stage, record, runs)
+    except SystemExit:
+        progress.say("stopped while Ray was starting")
+    return not Results(known.folder.root).test.repeats(asked).remaining
+
+
+def _look(planned: Plan, record: Writer, again: bool, progress: Progress) -> None:
+    """Opens the test set and measures the final models on it; those that are measured already stay."""
+    known = Results(planned.folder.root)
+    found = _models(known)
+    if not known.test.half_open:
+        record.append(opened(known, "test", again))
+        known = Results(planned.folder.root)
+    test, number = _test_images(known.study), known.test.number
+    data = merged(planned.data)
+    for run in known.test.wanted():
+        if run.name in known.test.measured():
+            continue
+        measures = _measure(planned.study, planned.folder, data, run, found[run.name], test)
+        record.append(
+            {"event": "measured", "opening": number, "run": run.name, "images": len(test), "measures": measures}
+        )
+        progress.say(f"{run.name}: {measures['cluster_accuracy']:.4f} on {len(test):,} test images")
+
+
+def _models(known: Results) -> dict[str, Path]:
+    """The checkpoint of each final run. Raises CannotRun, before anything is opened, where there is none to measure."""
+    place, wanted = str(known.folder.root), known.test.wanted()
+    if not wanted:
+        reasons = "; ".join(f"{run.name} {run.status}: {run.reason}" for run in known.test.runs.values())
+        raise CannotRun([Problem(place, "a test needs a final model that was trained to its end", reasons)])
+    found = checkpoints.newest(known.folder, wanted)
+    for run in wanted:
+        if run.name not in found or checkpoints.finished_epochs(found[run.name]) != run.last_epoch:
+            rule, fix = "a final model is measured from its last checkpoint", f"put {known.folder.ray} back"
+            raise CannotRun([Problem(place, rule, f"{run.name} has none of epoch {run.last_epoch}", fix)])
+    return found
+
+
+def _test_images(study: Study) -> LabelledImages:
+    path = Path(study.data.path) if study.data.path else None
+    try:
+        test = sources.load(study.data.source, path, "t10k")
+        return splits.without(test, study.data.unseen_classes)
+    except DataError as error:
+        raise CannotRun([Problem("data", "the test images must be readable", str(error))]) from error
+
+
+def _measure(
+    study: Study, folder: StudyFolder, data: TrialData, run: Trial, checkpoint: Path, test: LabelledImages
+) -> dict[str, float]:
+    """Every measure of an epoch, on the test images; keeps the model of each head's first seed in `final/<head>`."""
+    import torch
+
+    from lightning_modules.geometry import measures
+
+    design = trial.blueprint(run.head, run.params, data, trial.Task.of(study, np.empty(0, np.intp)))
+    module = design.build()
+    module.load_state_dict(checkpoints.load(checkpoint)["state_dict"])
+    points_ND = blueprint.embed(module, test.images)
+    found = measures.every_epoch(points_ND, torch.from_numpy(test.labels), data.num_classes, spherical=module.spherical)
+    if run.index == 1:
+        about: dict[str, Any] = {"study": study.name, "trial": run.name, "epoch": run.last_epoch, "seed": run.seed}
+        about |= {"configuration": configuration_of(run.name, "final"), "trained_on": "train and validation images"}
+        blueprint.save(folder.final_models / run.head, design, module.state_dict(), about)
+    return {name: float(f"{value:.7g}") for name, value in found.items()}

@@ -1,0 +1,156 @@
+"""Known configurations again, on fresh seeds: which runs there are, and who is next.
+
+The seeds are the same for every configuration, so that configurations and heads are compared seed by seed. Round r is
+the r-th seed of everyone. With racing, a configuration that is clearly behind gets no further seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from orchestrator.contest import Assignment
+from orchestrator.records import Event, Trial
+from orchestrator.searchers import bounded_seed
+from orchestrator.study import Study
+from orchestrator.verdict import evidence
+
+FIRST_SEED = {"seed": 50_000, "final": 75_000}  # far from the numbers of a search's trials
+RACING_FROM = 3  # seeds that two configurations must share before one of them may be dropped
+RACING_LEVEL = 0.05
+
+Kind = Literal["seed", "final"]
+
+
+def fresh_seeds(study: Study, kind: Kind, number: int) -> list[int]:
+    """Seeds that no trial of the search had, each the same however many are asked for."""
+    drawn = (bounded_seed(study.search.seed, FIRST_SEED[kind] + each) for each in range(number + 1))
+    return [seed for seed in drawn if seed != study.training.seed][:number]
+
+
+def run_name(configuration: str, kind: Kind, number: int) -> str:
+    """arcface-003-seed-1: the first fresh seed of the configuration of trial arcface-003."""
+    return f"{configuration}-{kind}-{number}"
+
+
+def configuration_of(name: str, kind: Kind) -> str:
+    """The search's trial whose configuration a run repeats."""
+    return name.rpartition(f"-{kind}-")[0]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which configurations (names of the search's trials), on which seeds."""
+
+    configurations: tuple[str, ...]
+    seeds: tuple[int, ...]
+    racing: bool = False
+
+    def event(self) -> dict[str, Any]:
+        """As it stands in the record, before the runs that it asks for."""
+        return {
+            "event": "asked",
+            "configurations": list(self.configurations),
+            "seeds": list(self.seeds),
+            "racing": self.racing,
+        }
+
+    @classmethod
+    def last(cls, events: Iterable[dict[str, Any]]) -> Asked | None:
+        """What a record asks for last, if it asks at all."""
+        asked = [event for event in events if event["event"] == "asked"]
+        if not asked:
+            return None
+        return cls(tuple(asked[-1]["configurations"]), tuple(asked[-1]["seeds"]), asked[-1]["racing"])
+
+
+class Repeats:
+    """Hands out the runs, round by round; built from a record, it knows what was finished and continues the rest."""
+
+    def __init__(self, asked: Asked, configurations: Sequence[Trial], kind: Kind, record: Iterable[Trial] = ()) -> None:
+        self._asked, self._kind = asked, kind
+        self._known = {trial.name: trial for trial in configurations if trial.name in asked.configurations}
+        self._scores: dict[str, dict[int, float]] = {name: {} for name in self._known}
+        self._latest: dict[str, float] = {}
+        self._runs: dict[str, Assignment] = {}
+        self._continued: list[Assignment] = []
+        self.dropped: set[str] = set()
+        self._ended: set[str] = set()
+        self._judged: dict[str, int] = {}  # how many rounds of each head
+        for trial in record:
+            run = Assignment(trial.name, trial.head, trial.index, trial.seed, trial.params, trial.status == "running")
+            self._runs[trial.name] = run
+            if trial.objective is not None:
+                self._latest[trial.name] = trial.objective
+            if trial.status == "running":
+                self._continued.append(run)
+            else:
+                self.end(trial.name, trial.status)
+
+    def _todo(self) -> Iterable[Assignment]:
+        for number, seed in enumerate(self._asked.seeds, start=1):
+            for name in self._asked.configurations:
+                run = run_name(name, self._kind, number)
+                if run not in self._runs and name not in self.dropped:
+                    trial = self._known[name]
+                    yield Assignment(run, trial.head, number, seed, trial.params)
+
+    @property
+    def remaining(self) -> int:
+        """How many assignments are still to come, at most."""
+        return len(self._continued) + sum(1 for _ in self._todo())
+
+    def next(self) -> Assignment | None:
+        """The next run, or None at the end: first what was interrupted."""
+        if self._continued:
+            return self._continued.pop(0)
+        run = next(iter(self._todo()), None)
+        if run is not None:
+            self._runs[run.name] = run
+        return run
+
+    def epoch(self, name: str, row: Event) -> None:
+        """A run reported after an epoch."""
+        self._latest[name] = row["objective"]
+
+    def end(self, name: str, status: str) -> None:
+        """A run ended."""
+        configuration = configuration_of(name, self._kind)
+        self._ended.add(name)
+        if configuration not in self._scores:
+            return
+        if status == "completed":
+            self._scores[configuration][self._runs[name].seed] = self._latest[name]
+        if self._asked.racing:
+            self._race(self._known[configuration].head)
+
+    def _race(self, head: str) -> None:
+        """Drops the configurations of a head that are clearly behind its leader, after every whole round.
+
+        A round is judged once all its runs have ended, on its seeds and the earlier ones: what runs side by side may
+        end in any order, and the record still tells of the same race.
+        """
+        while (rounds := self._judged.get(head, RACING_FROM - 1) + 1) <= len(self._asked.seeds):
+            racing = [name for name, trial in self._known.items() if trial.head == head and name not in self.dropped]
+            runs = {run_name(name, self._kind, number) for name in racing for number in range(1, rounds + 1)}
+            if runs - self._ended:
+                return
+            self._judged[head] = rounds
+            self.dropped |= self._behind(racing, self._asked.seeds[:rounds])
+
+    def _behind(self, racing: Iterable[str], seeds: Sequence[int]) -> set[str]:
+        """Those that are clearly behind the one with the highest mean on these seeds."""
+        scores = {
+            name: {seed: self._scores[name][seed] for seed in seeds if seed in self._scores[name]} for name in racing
+        }
+        scores = {name: own for name, own in scores.items() if len(own) >= RACING_FROM}
+        if len(scores) < 2:
+            return set()
+        leader = max(scores, key=lambda name: evidence.Estimate.of(scores[name].values()).mean)
+        compared = evidence.differences(scores, [(leader, name) for name in scores if name != leader])
+        return {
+            each.second
+            for each in compared
+            if each.estimate.n >= RACING_FROM and each.estimate.mean > 0 and each.p < RACING_LEVEL
+        }
