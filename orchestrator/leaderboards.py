@@ -31,8 +31,6 @@ CONFIRMED = (
     "Accuracy is by angle or by distance, as the head's loss measures: the mean over fresh seeds with its 95% interval",
     "(Student's t), on validation images that also chose it. What the search saw of the same settings is partly luck.",
 )
-
-
 NOTHING = "none has ended with a result"
 
 
@@ -55,8 +53,8 @@ def ending(results: Results) -> list[Table | str]:
         return lines
     lines.append(f"report    {folder.report_file}, one page with everything; its pictures are in {folder.plots}")
     lines.append(f"again     orchestrator launch {folder.best}/{results.leaderboard[0].head}.yaml")
+    lines += [f"edge      {hit}" for hit in edges.hits(results)]
     if folder.wider_file.exists():
-        lines += [f"edge      {hit}" for hit in edges.hits(results)]
         lines.append(f"wider     orchestrator launch {folder.wider_file}")
     if not results.test.openings:
         lines.append(f"test      sealed; orchestrator test {folder.root} opens it, once")
@@ -77,10 +75,10 @@ def verdicts(results: Results) -> list[Table | str]:
                 if each.ties
             ),
             *(f"{each.head}: {each.best.lost} of its runs failed" for each in heads if each.best.lost),
-            "",
-            "Heads compared, paired by seed, p corrected for all pairs (Holm):",
-            *(f"  {verdict}" for verdict in results.confirmation.verdicts()),
         ]
+        if compared := results.confirmation.verdicts():
+            lines += ["", "Heads compared, paired by seed, p corrected for all pairs (Holm):"]
+            lines += [f"  {verdict}" for verdict in compared]
     test = results.test
     if test.heads:
         lines += ["", tested(test), *(f"  {verdict}" for verdict in test.verdicts())]

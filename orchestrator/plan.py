@@ -17,15 +17,13 @@ from typing import Any
 from lightning_modules.data import sources, splits
 from lightning_modules.data.images import DataError
 from lightning_modules.data.splits import TrialData
-from orchestrator import study_rules
+from orchestrator import cautions, study_rules
 from orchestrator.errors import CannotRun, Problem, StudyError
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.searchers import grid
-from orchestrator.study import AS_WRITTEN, AUTO, Searched, Study
+from orchestrator.study import AUTO, Searched, Study
 from orchestrator.verdict import confirmation
-from search_spaces.heads import feasibility
-from search_spaces.parameters import Range
 
 SAMPLE = 2000  # validation embeddings kept of every epoch, for pictures
 PICTURE_BYTES = 120_000
@@ -140,7 +138,7 @@ def make(study: Study, results: str | Path = "results", *, resuming: bool = Fals
     if refusals:
         raise CannotRun(refusals)
     slots = _slots(study, machine)
-    warnings = (*_warnings(study, data, machine, slots), *_contest(study), *_feasible(study, data.num_classes))
+    warnings = (*_memory(study, data, machine, slots), *cautions.of(study, data.num_classes))
     return Plan(study, data, spaces, machine, slots, folder, disk, warnings)
 
 
@@ -278,7 +276,7 @@ def _slots(study: Study, machine: Machine) -> int:
     return fit if asked == AUTO else min(fit, asked)
 
 
-def _warnings(study: Study, data: TrialData, machine: Machine, slots: int) -> Iterable[str]:
+def _memory(study: Study, data: TrialData, machine: Machine, slots: int) -> Iterable[str]:
     asked = study.search.concurrent_trials
     if asked != AUTO and asked > slots:
         yield f"search.concurrent_trials is {asked}, but only {slots} fit on this machine at a time"
@@ -286,28 +284,6 @@ def _warnings(study: Study, data: TrialData, machine: Machine, slots: int) -> It
     if needed > 0.9 * machine.memory_bytes:
         there = f"{needed / 1e9:.1f} GB of the {machine.memory_bytes / 1e9:.1f} GB of memory"
         yield f"{slots} trials at a time need about {there}"
-
-
-def _contest(study: Study) -> Iterable[str]:
-    numbers = {head: len(searched) for head, searched in study.searched().items()}
-    if len(set(numbers.values())) > 1 and not study.search.joint:
-        said = ", ".join(f"{head} {number}" for head, number in numbers.items())
-        yield f"heads search different numbers of settings with the same number of trials: {said}"
-
-
-def _feasible(study: Study, num_classes: int) -> Iterable[str]:
-    """A word for each range of the study's own that leaves what theory allows."""
-    for head, space in study.spaces(num_classes).items():
-        for name, item in space.items():
-            if item.reason != AS_WRITTEN:
-                continue
-            ends = item.parameter
-            values = (ends.low, ends.high) if isinstance(ends, Range) else ends.values
-            numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
-            if numbers:
-                said = feasibility(head, name, min(numbers), max(numbers), num_classes, study.embedding_dim)
-                if said:
-                    yield f"heads.{head}.{name} {said}"
 
 
 def _gpus() -> int:

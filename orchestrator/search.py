@@ -53,14 +53,15 @@ def confirm(
     Whoever adds seeds until a difference appears will find one by chance at last: decide on the number before looking.
     """
     known = Results(folder)
-    if not known.searched:
-        fix = f"orchestrator resume {folder} ends the search first"
-        raise CannotRun([Problem(str(folder), "only a finished search is confirmed", "its search is not", fix)])
+    if not known.searched or not known.best:
+        value, fix = "it has no result", ""
+        if not known.searched:
+            value, fix = "it is not finished", f"orchestrator resume {folder} ends the search first"
+        raise CannotRun([Problem(str(folder), "a finished search is confirmed, one with a result", value, fix)])
     planned = plan.again(known)
     before = known.confirmation
-    usual = confirmation.size(known.study)
-    had = (before.top, len(before.asked.seeds)) if before else usual if usual != (0, 0) else (1, 1)
-    more = max(had[0], top or 0), max(had[1], seeds or 0)
+    had = (before.top, len(before.asked.seeds)) if before else confirmation.size(known.study)
+    more = max(had[0], top or 0) or 1, max(had[1], seeds or 0) or confirmation.FEWEST_SEEDS
     race = racing if racing is not None else before.asked.racing if before else known.study.confirmation.racing
     with planned.folder.writer() as writer:
         provenance.go_on(planned)
@@ -86,7 +87,6 @@ def _run(planned: Plan, writer: Writer, progress: Progress) -> Results:
             progress.say("stopped while Ray was starting")
     results = Results(folder.root)
     results.write_best()
-    edges.write_wider(results)
     if results.finished:
         _conclude(planned, results, progress)
     return results
@@ -129,6 +129,7 @@ def plainly(study: Study) -> Study:
 def _conclude(planned: Plan, results: Results, progress: Progress) -> None:
     """Keeps and measures the best models, and writes the report. The search is recorded: no failure here costs it."""
     try:
+        edges.write_wider(results)
         winners.examine(planned, results, progress.say)
         progress.say("drawing the report")
         report.write(results)

@@ -67,23 +67,26 @@ def _sensible(results: Results, head: str, name: str) -> tuple[float, float]:
 
 
 def _wider(space: Range, end: str, least: float, most: float) -> Range | None:
-    """Half as wide again beyond that end, in the range's own measure; None if that is nothing."""
+    """Half as wide again beyond that end, in the range's own measure; None if that is nothing. The other end stays."""
     beyond = math.sqrt(space.high / space.low) if space.log else (space.high - space.low) / 2
-    low, high = space.low, space.high
     if end == "lower":
-        low = max(least, low / beyond if space.log else low - beyond)
+        low = max(least, space.low / beyond if space.log else space.low - beyond)
+        low = max(math.floor(low), math.ceil(least)) if space.integer else low
+        changed = replace(space, low=low)
     else:
-        high = min(most, high * beyond if space.log else high + beyond)
-    if space.integer:
-        low, high = max(math.floor(low), math.ceil(least)), min(math.ceil(high), math.floor(most))
+        high = min(most, space.high * beyond if space.log else space.high + beyond)
+        high = min(math.ceil(high), math.floor(most)) if space.integer else high
+        changed = replace(space, high=high)
     if space.step:
-        steps = math.floor((high - low) / space.step + 1e-9)
+        steps = math.floor((changed.high - changed.low) / space.step + 1e-9)
         if steps <= round((space.high - space.low) / space.step):
             return None
-        low, high = (high - steps * space.step, high) if end == "lower" else (low, low + steps * space.step)
-        low, high = max(least, low), min(most, high)
-    grown = low < space.low or high > space.high
-    return replace(space, low=low, high=high) if grown and (low > 0 or not space.log) else None
+        if end == "lower":
+            changed = replace(space, low=max(least, space.high - steps * space.step))
+        else:
+            changed = replace(space, high=min(most, space.low + steps * space.step))
+    grown = changed.low < space.low or changed.high > space.high
+    return changed if grown and (changed.low > 0 or not space.log) else None
 
 
 def wider_study(study: Study, found: list[EdgeHit]) -> Study | None:

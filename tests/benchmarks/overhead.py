@@ -16,6 +16,7 @@ OVERRIDES = (
     "search.trials_per_head=20",
     "search.scheduler=none",
     "search.grace_epochs=1",
+    "confirmation.top=0",
     "heads={arcface: , cosface: }",
 )
 

@@ -38,6 +38,21 @@ def test_the_page_of_a_study_without_a_trial_opens(
         assert found.complaints == []
 
 
+def test_the_page_of_a_confirmed_study_says_how_sure_it_is_even_on_a_phone(
+    opened: Open, build_study: Callable[..., StudyFolder], tmp_path: Path
+) -> None:
+    folder = build_study(tmp_path, BOTH, confirmed=(2, 3), examined=False)
+    with opened(report.write(Results(folder.root))) as found:
+        found.page.set_viewport_size({"width": 320, "height": 700})
+        found.page.click("nav a[href='#sure']")
+        assert "On fresh seeds" in found.page.inner_text("#sure")
+        rows = found.page.locator("#sure tbody tr")
+        assert rows.count() == len(Results(folder.root).confirmation.asked.configurations)  # type: ignore[union-attr]
+        assert found.page.locator("#picture-confirmation img").is_visible()
+        assert found.page.evaluate("() => document.scrollingElement.scrollWidth") <= 320
+        assert found.complaints == []
+
+
 def test_without_javascript_the_pictures_and_tables_are_there(opened: Open, path: Path) -> None:
     with opened(path, java_script_enabled=False) as found:
         assert found.page.locator("#look noscript").inner_text()

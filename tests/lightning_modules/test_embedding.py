@@ -26,6 +26,7 @@ MEASURES = {
     "min_mean_angle_rad",
     "separation_ratio",
     "distance_ratio",
+    "separation",
     "sphere_share",
     "collapsed_pairs_share",
 }

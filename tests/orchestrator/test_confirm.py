@@ -252,7 +252,7 @@ def trains_nothing(*given: object) -> Iterator[Any]:
 @pytest.mark.parametrize(
     ("written", "wanted", "asked"),
     [
-        ({"top": 0}, {}, (1, 1)),
+        ({"top": 0}, {}, (1, 3)),
         ({"top": 0}, {"seeds": 4}, (1, 4)),
         ({"top": 1, "seeds": 2}, {}, (1, 2)),
         ({"top": 1, "seeds": 2}, {"top": 2}, (2, 2)),
@@ -294,6 +294,6 @@ def test_an_unfinished_search_is_not_confirmed(tiny_study: MakeStudy, make_recor
     with pytest.raises(CannotRun) as caught:
         search.confirm(folder.root, seeds=3)
     (problem,) = caught.value.problems
-    assert (problem.place, problem.rule) == (str(folder.root), "only a finished search is confirmed")
+    assert (problem.place, problem.rule) == (str(folder.root), "a finished search is confirmed, one with a result")
     assert problem.fix.startswith(f"orchestrator resume {folder.root}")
     assert not folder.confirmation_file.exists()

@@ -68,7 +68,7 @@ def test_a_written_space_replaces_auto_and_says_so() -> None:
         ("scale", {"min": 8.0, "max": 64.0}, pytest.approx(18.339, abs=1e-3)),
         ("scale", {"min": 30.0, "max": 64.0}, 30.0),
         ("scale", {"min": 8, "max": 64}, 18),
-        ("scale", {"values": [8, 16]}, 8),
+        ("scale", {"values": [8, 16]}, 16),
         ("scale", 24.0, 24.0),
         ("detach_margin", {"values": [True, False]}, False),
         ("margin_rad", {"distribution": "q_uniform", "min": 0.1, "max": 0.5, "q": 0.1}, pytest.approx(0.5)),

@@ -38,11 +38,13 @@ def test_every_epoch_has_accuracy_on_both_geometries_and_the_health_on_its_own(
 ) -> None:
     points, labels = cloud(dimensions)
     euclidean, sphere = (clusters.cluster_accuracy(points, labels, 5, spherical=geometry) for geometry in (False, True))
+    health = angles.class_health(points, labels, 5, spherical=spherical)
     assert measures.every_epoch(points, labels, 5, spherical=spherical) == {
         "cluster_accuracy_euclidean": euclidean,
         "cluster_accuracy_spherical": sphere,
         "cluster_accuracy": sphere if spherical else euclidean,
-        **angles.class_health(points, labels, 5, spherical=spherical),
+        "separation": health["separation_ratio" if spherical else "distance_ratio"],
+        **health,
     }
 
 

@@ -1,0 +1,36 @@
+"""What a plan warns about: contests that are not equal, and ranges that leave what theory allows. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from orchestrator.study import AS_WRITTEN, Study
+from search_spaces.heads import feasibility
+from search_spaces.parameters import Range
+
+
+def of(study: Study, num_classes: int) -> list[str]:
+    """A sentence for each thing that can run, but should not be meant."""
+    return [*_contest(study), *_feasible(study, num_classes)]
+
+
+def _contest(study: Study) -> Iterable[str]:
+    numbers = {head: len(searched) for head, searched in study.searched().items()}
+    if len(set(numbers.values())) > 1 and not study.search.joint:
+        said = ", ".join(f"{head} {number}" for head, number in numbers.items())
+        yield f"heads search different numbers of settings with the same number of trials: {said}"
+
+
+def _feasible(study: Study, num_classes: int) -> Iterable[str]:
+    """A word for each range of the study's own that leaves what theory allows."""
+    for head, space in study.spaces(num_classes).items():
+        for name, item in space.items():
+            if item.reason != AS_WRITTEN:
+                continue
+            ends = item.parameter
+            values = (ends.low, ends.high) if isinstance(ends, Range) else ends.values
+            numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+            if numbers:
+                said = feasibility(head, name, min(numbers), max(numbers), num_classes, study.embedding_dim)
+                if said:
+                    yield f"heads.{head}.{name} {said}"
