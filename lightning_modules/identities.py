@@ -142,6 +142,8 @@ class Gallery:
             raise GalleryError(f"nobody called {name} is enrolled; there are {', '.join(self.names) or 'none'}")
 
     def _threshold(self, false_accept_rate: float) -> float:
+        if not 0 < false_accept_rate < 1:
+            raise ValueError(f"false_accept_rate must be above 0 and below 1, but got {false_accept_rate}")
         try:
             return self.embedder.threshold(false_accept_rate / len(self))
         except CalibrationError as error:

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from orchestrator.study import AS_WRITTEN, Study
+from orchestrator.verdict import confirmation
 from search_spaces.heads import feasibility
 from search_spaces.parameters import Range
 
 
 def of(study: Study, num_classes: int) -> list[str]:
     """A sentence for each thing that can run, but should not be meant."""
-    return [*_contest(study), *_feasible(study, num_classes)]
+    return [*_contest(study), *_feasible(study, num_classes), *_seeds(study)]
+
+
+def _seeds(study: Study) -> Iterable[str]:
+    top, seeds = confirmation.size(study)
+    if top and seeds < confirmation.FEWEST_SEEDS:
+        rule = "one has no interval" if seeds == 1 else "the 95% interval of two is 13 standard errors to each side"
+        yield f"confirmation.seeds is {seeds}: {rule}"
 
 
 def _contest(study: Study) -> Iterable[str]:

@@ -154,7 +154,7 @@ def confirm(
 
 
 @app.command("test")
-def open_test(
+def unseal(
     folder: Folder,
     seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="How many final models of each head.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Open it once more; every output will say so.")] = False,
@@ -224,7 +224,10 @@ def best(folder: Folder, json: AsJson = False) -> None:
         if json:
             _print_json({"best": known.as_dict()["leaderboard"], "files": [str(path) for path in written]})
         else:
-            _print(*leaderboards.leaderboard_of(known), *(f"orchestrator launch {path}" for path in written))
+            lines = leaderboards.leaderboard_of(known), leaderboards.verdicts(known)
+            _print(
+                *(each for several in lines for each in several), *(f"orchestrator launch {path}" for path in written)
+            )
 
 
 @app.command()
@@ -268,16 +271,18 @@ def embed(
     data: Annotated[str, typer.Option("--data", help="mnist, a folder of IDX files, or images.npy (uint8).")],
     part: Annotated[Part, typer.Option("--part", help="Which part of a dataset.")] = Part.train,
     out: Annotated[Path, typer.Option("--out", help="Where the vectors go, .npy or .parquet.")] = Path("vectors.npy"),
-    again: Annotated[bool, typer.Option("--again", help="Look at the study's test images once more.")] = False,
+    open_test: Annotated[
+        bool, typer.Option("--open-test", help="Look at the sealed test images of the model's study, on record.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Write the vectors of images, as a model of a finished study embeds them."""
     with _errors():
         from orchestrator import vectors
 
+        made = vectors.embed(model, data, part.value, out, open_test)
         if part is Part.test:
             print("these are test images: what is tuned after a look at them is no longer honest", file=sys.stderr)
-        made = vectors.embed(model, data, part.value, out, again)
         files = {"vectors": str(made.path), "labels": str(made.labels_path) if made.labels_path else None}
         if json:
             _print_json({**files, "images": made.images, "dimensions": made.dimensions})

@@ -9,14 +9,14 @@ from typing import Any
 
 from rich.table import Table
 
-from orchestrator import tables
+from orchestrator import leaderboards, tables
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.records import Trial, write_atomic
 from orchestrator.results import Results
 from orchestrator.selection import Standing
 
 FIGURES = (".png", ".svg")
-SEPARATIONS = {"separation_ratio": "sep. by angle", "distance_ratio": "by distance"}
+SEPARATIONS = {"separation_ratio": "sep. by angle", "distance_ratio": "sep. by distance"}
 TITLE = "The best of each head: a mean over fresh seeds where it is confirmed, else one run"
 
 
@@ -87,6 +87,11 @@ class Comparison:
         ]
         if len({results.confirmation is None for results in self.studies}) > 1:
             said.append("some are means over fresh seeds and some the best single run, which is partly luck")
+        said += [
+            f"{name}: {caution}"
+            for name, one in zip(self.names, self.studies, strict=True)
+            for caution in leaderboards.cautions(one)
+        ]
         return said
 
     def table(self) -> list[Table | str]:

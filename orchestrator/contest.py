@@ -24,9 +24,9 @@ from orchestrator.searchers import (
     starting_point,
     told_apart,
 )
+from orchestrator.selection import SEPARATION
 from orchestrator.study import Study, nearest
 
-SEPARATION = "val/separation"
 ANY = "any head"  # whose the trials to come of a joint search are
 
 

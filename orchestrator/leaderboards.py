@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
+from orchestrator import selection
 from orchestrator.records import Trial
 from orchestrator.results import Results
 from orchestrator.selection import Standing
@@ -29,7 +30,8 @@ CAUTION = (
 )
 CONFIRMED = (
     "Accuracy is by angle or by distance, as the head's loss measures: the mean over fresh seeds with its 95% interval",
-    "(Student's t), on validation images that also chose it. What the search saw of the same settings is partly luck.",
+    "(Student's t), on validation images that also chose it; where several configurations were confirmed, the seeds",
+    "chose as well. What the search saw of the same settings is partly luck.",
 )
 NOTHING = "none has ended with a result"
 
@@ -43,6 +45,9 @@ def ending(results: Results) -> list[Table | str]:
     """What a study says last: the leaderboard, how sure it is, and where everything is."""
     folder = results.folder
     lines = leaderboard_of(results)
+    if results.study.search.joint:
+        numbers = ", ".join(f"{row.head} {sum(row.counts.values())}" for row in results.leaderboard)
+        lines.append(f"One search over heads and settings gave them different numbers of trials: {numbers}.")
     if results.best:
         lines += caution(results)
     lines += verdicts(results)
@@ -54,6 +59,7 @@ def ending(results: Results) -> list[Table | str]:
     lines.append(f"report    {folder.report_file}, one page with everything; its pictures are in {folder.plots}")
     lines.append(f"again     orchestrator launch {folder.best}/{results.leaderboard[0].head}.yaml")
     lines += [f"edge      {hit}" for hit in edges.hits(results)]
+    lines += _fronts(results)
     if folder.wider_file.exists():
         lines.append(f"wider     orchestrator launch {folder.wider_file}")
     if not results.test.openings:
@@ -63,29 +69,45 @@ def ending(results: Results) -> list[Table | str]:
     return lines
 
 
+def _fronts(results: Results) -> list[str]:
+    """A line for each head with the trials on the front of two objectives, where two are asked for."""
+    if "separation" not in results.study.search.objectives:
+        return []
+    found = selection.fronts(results.study.heads, results.trials.values())
+    said = {head: ", ".join(f"{t.name} ({x:.4f}, {y:.2f})" for t, (x, y) in own) for head, own in found.items()}
+    lines = [f"front     {head} (accuracy, separation): {trials}" for head, trials in said.items()]
+    return [*lines, f"fronts    {results.folder.plots / 'fronts.png'}"] if lines else []
+
+
 def verdicts(results: Results) -> list[Table | str]:
     """How the heads compare, in words, and what the test said where it was opened."""
     lines: list[Table | str] = []
-    if results.confirmation and results.confirmation.heads:
-        heads = results.confirmation.heads.values()
-        lines += [
-            *(
-                f"{each.head}: {each.best.trial.name} is level with {', '.join(each.ties)}"
-                for each in heads
-                if each.ties
-            ),
-            *(f"{each.head}: {each.best.lost} of its runs failed" for each in heads if each.best.lost),
-        ]
-        if compared := results.confirmation.verdicts():
+    known, test = results.confirmation, results.test
+    if known and known.heads:
+        for each in known.heads.values():
+            if each.untold:
+                others = ", ".join(other.of_second for other in each.untold)
+                lines.append(f"{each.head}: not told apart from {each.best.trial.name}: {others}")
+            if each.best.lost:
+                lines.append(f"{each.head}: {each.best.lost} of its runs failed")
+        lines += [f"{name}: out of the race after {seeds} seeds" for name, seeds in known.dropped.items()]
+        if compared := known.verdicts():
             lines += ["", "Heads compared, paired by seed, p corrected for all pairs (Holm):"]
             lines += [f"  {verdict}" for verdict in compared]
-    test = results.test
     if test.heads:
         lines += ["", tested(test), *(f"  {verdict}" for verdict in test.verdicts())]
-    if test.openings:
-        said = test.said()
-        lines.append(said[0].upper() + said[1:])
+    lines += cautions(results)
     return [*lines, ""] if lines else lines
+
+
+def cautions(results: Results) -> list[str]:
+    """What weakens the numbers and must stand beside them: looks at the test images, and plans that grew."""
+    said = [results.test.sentence()] if results.test.openings else []
+    if results.confirmation and results.confirmation.history:
+        said.append(f"The confirmation was {results.confirmation.history}.")
+    if results.chosen_after_a_look:
+        said.append("CAUTION: it was confirmed further after the test images had been opened.")
+    return said
 
 
 def tested(test: Sealed) -> Table:

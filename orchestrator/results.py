@@ -9,10 +9,9 @@ from typing import Any
 
 from orchestrator import as_json, selection
 from orchestrator.errors import CannotRun, Problem
-from orchestrator.records import StudyFolder, Trial, read_lines, replay, write_atomic
+from orchestrator.records import StudyFolder, Trial, read_lines, write_atomic
 from orchestrator.study import Study
 from orchestrator.verdict.confirmation import Confirmation, ask_by_default
-from orchestrator.verdict.repeats import Asked
 from orchestrator.verdict.sealed import Sealed
 
 
@@ -60,9 +59,14 @@ class Results:
     @cached_property
     def confirmation(self) -> Confirmation | None:
         """What the best configurations reached on fresh seeds; None before it began."""
-        events = read_lines(self.folder.confirmation_file)
-        asked = Asked.last(events)
-        return Confirmation(asked, replay(events), self.trials) if asked else None
+        return Confirmation.read(read_lines(self.folder.confirmation_file), self.trials)
+
+    @property
+    def chosen_after_a_look(self) -> bool:
+        """Whether a confirmation was asked for after the test images had been opened."""
+        opened = min((event["time"] for event in self.test.openings), default="9999")
+        asked = (event for event in read_lines(self.folder.confirmation_file) if event["event"] == "asked")
+        return any(event["time"] > opened for event in asked)
 
     @cached_property
     def test(self) -> Sealed:
@@ -149,12 +153,17 @@ def _comment(study: Study, row: selection.Standing, test: Sealed) -> str:
     assert trial
     lines = [f"The best {trial.head} of the study {study.name}: trial {trial.name}, seed {trial.seed}."]
     if row.confirmed:
-        lines.append(f"Cluster accuracy on {images}: {row.confirmed.estimate} fresh seeds, mean and 95% interval.")
+        estimate = row.confirmed.estimate
+        spread = "" if estimate.half_width is None else f" ± {estimate.half_width:.4f} (95%)"
         lines.append(
-            f"With its own seed {trial.objective:.4f}, the best of {row.counts[trial.status]} runs, so partly luck."
+            f"Cluster accuracy on {images}: {estimate.mean:.4f}{spread}, the mean over {estimate.n} fresh seeds."
         )
-        if row.ties:
-            lines.append(f"Cannot be told apart from {', '.join(row.ties)}.")
+        lines.append(
+            f"With its own seed {trial.objective:.4f}, one of {row.counts[trial.status]} runs, so partly luck."
+        )
+        if row.confirmed.untold:
+            others = ", ".join(each.of_second for each in row.confirmed.untold)
+            lines.append(f"Not told apart at n = {estimate.n} from {others}.")
     else:
         lines.append(
             f"Cluster accuracy {trial.objective:.4f} on {images} (n = 1 run, the best of"
@@ -162,8 +171,8 @@ def _comment(study: Study, row: selection.Standing, test: Sealed) -> str:
         )
     if trial.head in test.heads:
         scored = test.heads[trial.head]
-        lines.append(f"On {scored.images:,} test images {scored.estimate}, trained on train and validation images;")
-        lines.append(f"{test.said()}.")
+        lines.append(f"On {scored.images:,} test images {scored.estimate}, trained on train and validation images.")
+        lines.append(test.sentence())
     if study.search.scheduler == "pbt":
         lines.append(
             "PBT changed the settings while it trained: these are its last, and a run with them alone differs."

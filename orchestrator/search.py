@@ -16,6 +16,7 @@ from orchestrator.study import Study
 from orchestrator.training import Session, Stage
 from orchestrator.verdict import confirmation, edges
 from orchestrator.verdict.confirmation import Confirmation
+from orchestrator.verdict.evidence import Difference
 from orchestrator.verdict.repeats import Asked
 
 
@@ -66,10 +67,15 @@ def confirm(
     with planned.folder.writer() as writer:
         provenance.go_on(planned)
         asked = confirmation.ask(known.study, known.trials.values(), *more, race)
-        if before is None or asked != before.asked:
+        progress = progress or Silent()
+        if known.test.openings:
+            progress.say(f"warning: {known.test.said()}; what is chosen now is chosen after a look at them")
+        if before and asked == before.asked:
+            progress.say(f"no more is asked than was: {_said(asked)}")
+        else:
             with writer.beside(planned.folder.confirmation_file) as record:
                 record.append(asked.event())
-        return _run(planned, writer, progress or Silent())
+        return _run(planned, writer, progress)
 
 
 def _run(planned: Plan, writer: Writer, progress: Progress) -> Results:
@@ -110,9 +116,16 @@ def _confirm(planned: Plan, session: Session, writer: Writer, progress: Progress
             record.append(asked.event())
             known = Confirmation(asked, {}, results.trials)
         progress.say(f"confirming {_said(known.asked)}")
+
+        def dropped(each: Difference) -> None:
+            event = {"event": "dropped", "configuration": each.second, "seeds": each.estimate.n, "behind": each.first}
+            record.append(event)
+            gap = f"{each.estimate.mean:.4f} behind {each.first}"
+            progress.say(f"{each.second} is out of the race after {each.estimate.n} seeds, {gap} (p = {each.p:.2g})")
+
         title, runs = f"{planned.study.name}, confirmation", dict(known.runs)
-        study = plainly(planned.study)
-        stage = Stage("confirmation", title, known.planned, known.repeats(), study, planned.data)
+        study, repeats = plainly(planned.study), known.repeats(dropped)
+        stage = Stage("confirmation", title, known.planned, repeats, study, planned.data)
         session.train(stage, record, runs)
 
 

@@ -18,6 +18,8 @@ from orchestrator.records import Trial
 if TYPE_CHECKING:
     from orchestrator.verdict.confirmation import Confirmed
 
+SEPARATION = "val/separation"
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -91,6 +93,30 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
         if points[number][1] > highest:
             highest = points[number][1]
             found.append(number)
+    return found
+
+
+Fronts = dict[str, list[tuple[Trial, tuple[float, float]]]]
+
+
+def ended(trial: Trial) -> bool:
+    """Whether a trial ran to its end, with a result."""
+    return trial.status == "completed" and bool(trial.epochs)
+
+
+def both(trial: Trial) -> tuple[float, float]:
+    """Accuracy and separation after the last epoch."""
+    return trial.objective or 0.0, float(trial.epochs[-1]["metrics"].get(SEPARATION, 0.0))
+
+
+def fronts(heads: Iterable[str], trials: Iterable[Trial]) -> Fronts:
+    """Of each head its finished trials that no other beats in accuracy and separation, with both figures."""
+    trials, found = list(trials), Fronts()
+    for head in heads:
+        own = [trial for trial in trials if trial.head == head and ended(trial)]
+        points = [both(trial) for trial in own]
+        if points:
+            found[head] = [(own[number], points[number]) for number in front(points)]
     return found
 
 

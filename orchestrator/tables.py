@@ -30,6 +30,11 @@ def settings(params: Mapping[str, object]) -> str:
     return ", ".join(f"{key} {short(value)}" for key, value in params.items())
 
 
+def many(number: int, what: str) -> str:
+    """1 run, 2 runs."""
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
+
+
 def empty_table(title: str, left: Iterable[str], right: Iterable[str] = (), caption: str = "") -> Table:
     """An empty table with columns of text, then columns of numbers."""
     table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
@@ -72,7 +77,8 @@ def plan(planned: Plan) -> list[Table | str]:
         f"data      {study.data.source}: {len(data.train):,} images to train, {len(data.validation):,} to validate,"
         f" {data.num_classes} classes, {rows} × {columns} × {channels}; the test images stay sealed",
         f"model     {study.body.name} body, {study.embedding_dim}-D embedding, batches of {training.batch_size}",
-        f"trials    {len(study.heads)} heads × {search.trials_per_head} = {planned.trials}, {planned.slots} at a time;"
+        f"trials    {many(len(study.heads), 'head')} × {search.trials_per_head} = {planned.trials},"
+        f" {planned.slots} at a time;"
         f" searcher {search.searcher}, seed {search.seed}; {scheduler[search.scheduler]}",
         f"contest   {_contest(planned)}",
         f"confirm   {_confirming(planned)}",
@@ -89,9 +95,11 @@ def _contest(planned: Plan) -> str:
     numbers: dict[int, list[str]] = {}
     for head, searched in planned.study.searched().items():
         numbers.setdefault(len(searched), []).append(head)
-    said = "; ".join(f"{number} settings: {', '.join(heads)}" for number, heads in sorted(numbers.items()))
+    said = "; ".join(f"{many(number, 'setting')}: {', '.join(heads)}" for number, heads in sorted(numbers.items()))
     shared = "one search over heads and settings" if planned.study.search.joint else "the same trials and epochs each"
-    return f"{shared}; {said}" if len(numbers) > 1 else f"{shared}, {next(iter(numbers))} searched settings each"
+    return (
+        f"{shared}; {said}" if len(numbers) > 1 else f"{shared}, {many(next(iter(numbers)), 'searched setting')} each"
+    )
 
 
 def _confirming(planned: Plan) -> str:
@@ -102,7 +110,7 @@ def _confirming(planned: Plan) -> str:
     racing = ", racing" if planned.study.confirmation.racing else ""
     best = "the best configuration" if top == 1 else f"the {top} best configurations"
     epochs = runs * planned.study.training.epochs
-    return f"{best} of each head on {seeds} fresh seeds{racing}: {runs} runs, {epochs:,} epochs more"
+    return f"{best} of each head on {many(seeds, 'fresh seed')}{racing}: {many(runs, 'run')}, {epochs:,} epochs more"
 
 
 def status(results: Results) -> list[Table | str]:
@@ -124,7 +132,8 @@ def state(results: Results) -> str:
     elif results.searched:
         runs = results.confirmation.runs.values() if results.confirmation else ()
         ended_runs = sum(run.status != "running" for run in runs)
-        doing = f"{ended_runs} runs of its confirmation ended; {_at_work(results)}"
+        planned = f" of at most {sum(results.confirmation.planned.values())}" if results.confirmation else ""
+        doing = f"{ended_runs}{planned} runs of its confirmation ended; {_at_work(results)}"
     else:
         doing = _at_work(results)
     return f"{ended} of {results.planned} trials ended; {doing}"

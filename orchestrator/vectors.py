@@ -35,13 +35,14 @@ class Embedded:
     dimensions: int
 
 
-def embed(model: Path, data: str, part: str, out: Path, again: bool = False) -> Embedded:
+def embed(model: Path, data: str, part: str, out: Path, open_test: bool = False) -> Embedded:
     """Writes the embeddings (N, D) float32 of a dataset to `out`, .npy or .parquet, in the dataset's order.
 
     data: "mnist", a folder of IDX files, or a .npy file of uint8 images (N, H, W[, channels]). part: "train" or
-    "test", which a .npy file does not have; the test images of the model's own study are a look at them, which is
-    refused after another one unless `again` forces it. Labels go to `<out>.labels.npy`, or into the parquet file.
-    Raises CannotRun for what is missing, unreadable, or does not fit the model.
+    "test", which a .npy file does not have. The test images of the model's own study are sealed: they are embedded
+    only if `open_test` says so, which is written down, or by a final model once its test has been opened. Labels go
+    to `<out>.labels.npy`, or into the parquet file. Raises CannotRun for what is missing, unreadable, or does not fit
+    the model.
     """
     if out.suffix not in FORMATS:
         raise _refused("--out", f"vectors are written as {' or '.join(FORMATS)}", str(out), "name it vectors.npy")
@@ -50,7 +51,7 @@ def embed(model: Path, data: str, part: str, out: Path, again: bool = False) -> 
     try:
         design, module = blueprint.load(model)
         if part == "test" and (study := _study_of(model, data)):
-            opening.look(study, "embed", again)
+            _unseal(study, model, open_test)
         images, labels = _load(data, PARTS[part])
     except DataError as error:
         raise _refused("--data", "the images must be readable", str(error), "mnist, a folder, or images.npy") from error
@@ -64,6 +65,16 @@ def embed(model: Path, data: str, part: str, out: Path, again: bool = False) -> 
     except OSError as error:
         raise _refused("--out", "the vectors' folder must be one to write in", str(error), "name another") from error
     return Embedded(out, labels_path, *vectors.shape)
+
+
+def _unseal(study: Results, model: Path, open_test: bool) -> None:
+    """Writes down a look at a study's test images, which must be meant; final models have had theirs."""
+    if study.test.heads and model.resolve().parent == study.folder.final_models.resolve():
+        return
+    if not open_test:
+        rule, fix = "these are the sealed test images of the model's own study", "--open-test looks at them, on record"
+        raise _refused("--part test", rule, study.test.said(), f"orchestrator test {study.folder.root}, or {fix}")
+    opening.look(study, "embed")
 
 
 def _study_of(model: Path, data: str) -> Results | None:

@@ -113,7 +113,8 @@ def _hybrid_start(angle_rad: float) -> float:
 
 def _scale(classes: int, dimensions: int) -> Auto:
     low = bounds.smallest_scale(classes)
-    reason = f"{low:.3g} is the least at which {classes} classes reach a probability of {bounds.TARGET_PROBABILITY}"
+    aim = f"a probability of {bounds.TARGET_PROBABILITY} with {classes} classes"
+    reason = f"no scale below {low:.3g} reaches {aim}, in however many dimensions"
     return Auto(Range(low, 128.0, log=True), 3 * low, reason)
 
 

@@ -96,9 +96,9 @@ def _curves(results: Results) -> Picture:
         f"The cluster accuracy of every one of the {len(results.trials)} trials over the epochs: black the best, blue"
         f" those that ran to their end, grey the others (× ended before its time, ▸ still runs).{stops}"
     )
-    figure = search.curves(
-        trials, results.best, marks, results.study.training.epochs, f"{results.study.name}: training curves"
-    )
+    best = {head: ranked[0] for head, own in trials.items() if (ranked := selection.rank(own))}
+    title = f"{results.study.name}: training curves"
+    figure = search.curves(trials, best, marks, results.study.training.epochs, title)
     return Picture(
         "curves", "Training curves", caption, "Accuracy over epochs of every trial, one panel a head.", figure
     )

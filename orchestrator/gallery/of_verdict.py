@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestrator import selection
-from orchestrator.contest import SEPARATION
 from orchestrator.plots import spread
 from orchestrator.plots.spread import Front, Spread
 from orchestrator.plots.style import Picture, head_styles
@@ -46,7 +45,8 @@ def _confirmed(results: Results) -> Picture:
     )
     said = "; ".join(f"{row.name} {row.mean:.4f}" for row in rows)
     styles = head_styles([*results.study.heads])
-    figure = spread.seeds(rows, styles, "On fresh seeds", "cluster accuracy (validation)")
+    title = f"{results.study.name}: on {seeds} fresh seeds, {images:,} validation images"
+    figure = spread.seeds(rows, styles, title, "cluster accuracy (validation); ring: what the search saw")
     return Picture("confirmation", "On fresh seeds", caption, f"Mean accuracy on fresh seeds: {said}.", figure)
 
 
@@ -56,26 +56,31 @@ def _tested(results: Results) -> Picture:
         Spread(head, head, tuple(each.scores.values()), each.estimate.mean, each.estimate.interval)
         for head, each in order
     ]
-    images, said = order[0][1].images, results.test.said()
+    images, looks = order[0][1].images, len(results.test.openings)
     caption = (
         f"The best configuration of each head, trained on train and validation images, on {images:,} test images."
         f" A point is one run, the diamond their mean, the band its 95% interval over seeds (Student's t;"
         " cut off where it leaves the picture)."
-        f" {said[0].upper()}{said[1:]}."
+        f" {results.test.sentence()}"
     )
     words = "; ".join(f"{row.name} {row.mean:.4f}" for row in rows)
     styles = head_styles([*results.study.heads])
-    figure = spread.seeds(rows, styles, "On the test images", "cluster accuracy (test)")
+    often = "opened once" if looks == 1 else f"CAUTION: opened {looks} times"
+    title = f"{results.study.name}: {images:,} test images, {often}"
+    figure = spread.seeds(rows, styles, title, "cluster accuracy (test)")
     return Picture("test", "On the test images", caption, f"Mean accuracy on the test images: {words}.", figure)
 
 
 def _fronts(results: Results) -> Picture:
-    rows = []
-    for head in results.study.heads:
-        ended = [t for t in results.trials.values() if t.head == head and t.status == "completed" and t.epochs]
-        points = tuple((t.objective or 0.0, float(t.epochs[-1]["metrics"].get(SEPARATION, 0.0))) for t in ended)
-        if points:
-            rows.append(Front(head, points, tuple(points[each] for each in selection.front(points))))
+    trials = results.trials.values()
+    rows = [
+        Front(
+            head,
+            tuple(selection.both(trial) for trial in trials if trial.head == head and selection.ended(trial)),
+            tuple(point for _, point in own),
+        )
+        for head, own in selection.fronts(results.study.heads, trials).items()
+    ]
     caption = (
         "Accuracy against separation on the head's own geometry, one run a trial. On a front no trial of the head is"
         " better in both. Separation is by angle for angular heads and by distance for the others, so fronts compare"

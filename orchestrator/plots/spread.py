@@ -43,7 +43,10 @@ def seeds(rows: Sequence[Spread], styles: Mapping[str, HeadStyle], title: str, x
     values = [value for row in rows for value in (*row.values, *(() if row.before is None else (row.before,)))]
     low, high = min(values), max(values)
     room = max(high - low, 0.002)
-    axes.set_xlim(low - 0.6 * room, min(high + 0.6 * room, max(1.0, high) + 0.05 * room))
+    ends = [end for row in rows for end in row.interval or ()]
+    left = max(min([low, *ends]), low - 1.5 * room)  # the band of two seeds may be wider than all of accuracy
+    right = min(max([high, *ends]), high + 1.5 * room, max(1.0, high))
+    axes.set_xlim(left - 0.06 * room, right + 0.06 * room)
     plain(axes, x, title=title)
     return figure
 

@@ -102,11 +102,19 @@ def _asked(results: Results) -> list[tuple[str, str]]:
         ("training", f"{training.epochs} epochs in batches of {training.batch_size}"),
         (
             "search",
-            f"{len(study.heads)} heads × {search.trials_per_head} trials, {search.searcher}, seed {search.seed}",
+            f"{_trials(results)}, {search.searcher}, seed {search.seed}",
         ),
         ("scheduler", scheduler[search.scheduler]),
         ("confirmation", _confirmation(results)),
     ]
+
+
+def _trials(results: Results) -> str:
+    heads, number = len(results.study.heads), results.study.search.trials_per_head
+    if not results.study.search.joint:
+        return f"{heads} heads × {number} trials"
+    shares = ", ".join(f"{row.head} {sum(row.counts.values())}" for row in results.leaderboard)
+    return f"one search of {heads * number} trials over heads and settings ({shares})"
 
 
 def _confirmation(results: Results) -> str:
@@ -218,7 +226,7 @@ def _provenance(results: Results) -> list[tuple[str, str]]:
         ("seeds", ", ".join(f"{name} {seed}" for name, seed in known["seeds"].items())),
         ("at a time", f"{known['trials_at_a_time']} trials"),
     ]
-    rows += [("resumed", each["started"]) for each in known["resumed"]]
+    rows += [("went on", f"{each['started']}: {' '.join(each['command'])}") for each in known["resumed"]]
     return rows
 
 

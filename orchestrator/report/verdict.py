@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from orchestrator import selection
+from orchestrator import leaderboards, selection
 from orchestrator.results import Results
 from orchestrator.verdict import edges
+from orchestrator.verdict.confirmation import Candidate, Confirmed
 from orchestrator.verdict.evidence import Estimate
 
 
@@ -19,9 +21,8 @@ def collect(results: Results) -> dict[str, Any]:
             "head": each.head,
             "trial": candidate.trial.name,
             "is_best": candidate is each.best,
-            "level": candidate.trial.name in each.ties,
+            "said": _said(each, candidate, known.dropped if known else {}),
             "searched": f"{candidate.trial.objective:.4f}",
-            "lost": candidate.lost,
             **_written(candidate.estimate),
         }
         for each in confirmed
@@ -40,10 +41,24 @@ def collect(results: Results) -> dict[str, Any]:
         ],
         "test_images": next((scored.images for scored in test.heads.values()), 0),
         "test_verdicts": test.verdicts(),
-        "test_said": test.said(),
+        "cautions": leaderboards.cautions(results),
         "edges": [str(hit) for hit in edges.hits(results)] if results.searched and results.best else [],
         "wider": f"orchestrator launch {results.folder.wider_file}" if results.folder.wider_file.exists() else "",
     }
+
+
+def _said(head: Confirmed, candidate: Candidate, dropped: Mapping[str, int]) -> str:
+    """What is to be known of a candidate beside its numbers."""
+    name = candidate.trial.name
+    found = [f"best {head.head}"] if candidate is head.best else []
+    untold = next((each for each in head.untold if each.second == name), None)
+    if untold:
+        found.append(f"not told apart from the best (p = {untold.p:.2g})")
+    if name in dropped:
+        found.append(f"out of the race after {dropped[name]} seeds")
+    if candidate.lost:
+        found.append(f"{candidate.lost} of its runs failed")
+    return ", ".join(found)
 
 
 def standing(results: Results, row: selection.Standing) -> dict[str, str]:

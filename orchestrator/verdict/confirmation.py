@@ -8,12 +8,12 @@ validation images that the search used; only the sealed test is free of those.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from orchestrator import selection
-from orchestrator.records import Trial
+from orchestrator.records import Event, Trial, replay
 from orchestrator.searchers import told_apart
 from orchestrator.study import AUTO, Study
 from orchestrator.verdict import evidence
@@ -84,11 +84,20 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Confirmed:
-    """A head after confirmation: its candidates, the best first, and those that cannot be told apart from the best."""
+    """A head after confirmation: its candidates, the best first, and the best against each of the others."""
 
     head: str
     candidates: tuple[Candidate, ...]
-    ties: tuple[str, ...]
+    compared: tuple[Difference, ...] = ()
+
+    @property
+    def untold(self) -> list[Difference]:
+        """Those that cannot be told apart from the best: they need not be as good."""
+        return [each for each in self.compared if not each.apart]
+
+    @property
+    def ties(self) -> tuple[str, ...]:
+        return tuple(each.second for each in self.untold)
 
     @property
     def best(self) -> Candidate:
@@ -110,7 +119,7 @@ def judge(head: str, candidates: Iterable[Candidate]) -> Confirmed | None:
     scores = {candidate.trial.name: candidate.scores for candidate in ranked}
     best, *others = scores
     compared = evidence.differences(scores, [(best, other) for other in others])
-    return Confirmed(head, tuple(ranked), tuple(each.second for each in compared if not each.apart))
+    return Confirmed(head, tuple(ranked), tuple(compared))
 
 
 @dataclass(frozen=True)
@@ -120,6 +129,26 @@ class Confirmation:
     asked: Asked
     runs: Mapping[str, Trial]
     trials: Mapping[str, Trial]
+    earlier: tuple[Asked, ...] = ()  # what was asked before more was asked
+    dropped: Mapping[str, int] = field(default_factory=dict)  # configuration → after how many seeds a race dropped it
+
+    @classmethod
+    def read(cls, events: list[Event], trials: Mapping[str, Trial]) -> Confirmation | None:
+        """What a record tells; None where nothing was asked yet."""
+        asked = [Asked.of(event) for event in events if event["event"] == "asked"]
+        dropped = {event["configuration"]: event["seeds"] for event in events if event["event"] == "dropped"}
+        return cls(asked[-1], replay(events), trials, tuple(asked[:-1]), dropped) if asked else None
+
+    @property
+    def history(self) -> str:
+        """How the confirmation grew, where it did: seeds that are added after a look are no longer a plan."""
+        if not self.earlier:
+            return ""
+        steps = ", then ".join(
+            f"{len(each.configurations)} configurations on {len(each.seeds)} seeds"
+            for each in (*self.earlier, self.asked)
+        )
+        return f"asked for {steps}: what is added after a look finds differences by chance more often"
 
     @property
     def planned(self) -> dict[str, int]:
@@ -132,9 +161,9 @@ class Confirmation:
         """How many configurations of a head are asked for."""
         return max(Counter(self.trials[name].head for name in self.asked.configurations).values(), default=0)
 
-    def repeats(self) -> Repeats:
+    def repeats(self, on_drop: Callable[[Difference], None] = lambda difference: None) -> Repeats:
         """The runs still to come."""
-        return Repeats(self.asked, list(self.trials.values()), "seed", self.runs.values())
+        return Repeats(self.asked, list(self.trials.values()), "seed", self.runs.values(), self.dropped, on_drop)
 
     @cached_property
     def finished(self) -> bool:

@@ -83,6 +83,12 @@ class Difference:
     def apart(self) -> bool:
         return self.p < LEVEL
 
+    @property
+    def of_second(self) -> str:
+        """How much better or worse the second is: "arcface-001 (−0.0170 ± 0.0150)"."""
+        spread = "" if self.estimate.half_width is None else f" ± {self.estimate.half_width:.4f}"
+        return f"{self.second} ({-self.estimate.mean:+.4f}{spread})".replace("(-", "(−")
+
     def __str__(self) -> str:
         n = self.estimate.n
         if not self.apart:

@@ -38,7 +38,7 @@ def open_test(
     known, progress = Results(folder), progress or Silent()
     refuse_unfinished(known)
     if not known.test.half_open:
-        refuse_opened(known, again, f"orchestrator test {folder} --again")
+        refuse_opened(known, again)
     planned = plan.again(known)
     with planned.folder.writer() as writer, writer.beside(planned.folder.test_file) as record:
         provenance.go_on(planned)
@@ -61,26 +61,25 @@ def refuse_unfinished(known: Results) -> None:
         raise CannotRun([Problem(str(root), "the test set is opened after the selection", value, fix)])
 
 
-def refuse_opened(known: Results, again: bool, how: str) -> None:
+def refuse_opened(known: Results, again: bool) -> None:
     """Raises CannotRun where a study has opened its test set before, unless that is forced."""
     if known.test.openings and not again:
         rule = "a study opens its test set once: whatever is chosen after a look at it is chosen on it"
-        fix = f"{how} looks once more, and every output will say so"
+        fix = f"orchestrator test {known.folder.root} --again looks once more, and every output will say so"
         raise CannotRun([Problem(str(known.folder.root), rule, known.test.said(), fix)])
 
 
-def opened(known: Results, by: str, again: bool) -> dict[str, Any]:
+def opened(known: Results, by: str, forced: bool) -> dict[str, Any]:
     """The event that says that the test images are looked at, now."""
     number = len(known.test.openings) + 1
     code = {"git": provenance.git(), "orchestrator": __version__}
-    return {"event": "opened", "number": number, "by": by, "forced": again, **code}
+    return {"event": "opened", "number": number, "by": by, "forced": forced, **code}
 
 
-def look(known: Results, by: str, again: bool) -> None:
-    """Writes down that someone looks at the test images of a study in another way; refused as a second opening is."""
-    refuse_opened(known, again, f"orchestrator {by} … --again")
+def look(known: Results, by: str) -> None:
+    """Writes down that someone looks at the test images of a study in another way, and means it."""
     with known.folder.writer() as writer, writer.beside(known.folder.test_file) as record:
-        record.append(opened(Results(known.folder.root), by, again))
+        record.append(opened(Results(known.folder.root), by, forced=True))
 
 
 def merged(data: TrialData) -> TrialData:

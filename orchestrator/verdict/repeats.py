@@ -6,7 +6,8 @@ the r-th seed of everyone. With racing, a configuration that is clearly behind g
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,17 +16,20 @@ from orchestrator.records import Event, Trial
 from orchestrator.searchers import bounded_seed
 from orchestrator.study import Study
 from orchestrator.verdict import evidence
+from orchestrator.verdict.evidence import Difference
 
-FIRST_SEED = {"seed": 50_000, "final": 75_000}  # far from the numbers of a search's trials
+FAR = 1_000_000  # from the numbers of a search's trials
+APART = 2**29  # between the seeds of confirmations and those of final models
 RACING_FROM = 3  # seeds that two configurations must share before one of them may be dropped
-RACING_LEVEL = 0.05
+RACING_LEVEL = 0.05  # of each pair after each round, uncorrected: a race saves runs, and proves nothing
 
 Kind = Literal["seed", "final"]
 
 
 def fresh_seeds(study: Study, kind: Kind, number: int) -> list[int]:
-    """Seeds that no trial of the search had, each the same however many are asked for."""
-    drawn = (bounded_seed(study.search.seed, FIRST_SEED[kind] + each) for each in range(number + 1))
+    """Seeds that no trial of the search had, each the same however many are asked for; others for another name."""
+    first = FAR + zlib.crc32(study.name.encode()) % APART + (APART if kind == "final" else 0)
+    drawn = (bounded_seed(study.search.seed, first + each) for each in range(number + 1))
     return [seed for seed in drawn if seed != study.training.seed][:number]
 
 
@@ -57,25 +61,39 @@ class Asked:
         }
 
     @classmethod
+    def of(cls, event: dict[str, Any]) -> Asked:
+        """As `event` wrote it."""
+        return cls(tuple(event["configurations"]), tuple(event["seeds"]), event["racing"])
+
+    @classmethod
     def last(cls, events: Iterable[dict[str, Any]]) -> Asked | None:
         """What a record asks for last, if it asks at all."""
         asked = [event for event in events if event["event"] == "asked"]
-        if not asked:
-            return None
-        return cls(tuple(asked[-1]["configurations"]), tuple(asked[-1]["seeds"]), asked[-1]["racing"])
+        return cls.of(asked[-1]) if asked else None
 
 
 class Repeats:
-    """Hands out the runs, round by round; built from a record, it knows what was finished and continues the rest."""
+    """Hands out the runs, round by round; built from a record, it knows what was finished and continues the rest.
 
-    def __init__(self, asked: Asked, configurations: Sequence[Trial], kind: Kind, record: Iterable[Trial] = ()) -> None:
-        self._asked, self._kind = asked, kind
+    dropped: configurations that the record says a race has dropped. on_drop: is told of the leader and a dropped one.
+    """
+
+    def __init__(
+        self,
+        asked: Asked,
+        configurations: Sequence[Trial],
+        kind: Kind,
+        record: Iterable[Trial] = (),
+        dropped: Iterable[str] = (),
+        on_drop: Callable[[Difference], None] = lambda difference: None,
+    ) -> None:
+        self._asked, self._kind, self._on_drop = asked, kind, on_drop
         self._known = {trial.name: trial for trial in configurations if trial.name in asked.configurations}
         self._scores: dict[str, dict[int, float]] = {name: {} for name in self._known}
         self._latest: dict[str, float] = {}
         self._runs: dict[str, Assignment] = {}
         self._continued: list[Assignment] = []
-        self.dropped: set[str] = set()
+        self.dropped = set(dropped)
         self._ended: set[str] = set()
         self._judged: dict[str, int] = {}  # how many rounds of each head
         for trial in record:
@@ -137,20 +155,23 @@ class Repeats:
             if runs - self._ended:
                 return
             self._judged[head] = rounds
-            self.dropped |= self._behind(racing, self._asked.seeds[:rounds])
+            for difference in self._behind(racing, self._asked.seeds[:rounds]):
+                self.dropped.add(difference.second)
+                self._on_drop(difference)
 
-    def _behind(self, racing: Iterable[str], seeds: Sequence[int]) -> set[str]:
-        """Those that are clearly behind the one with the highest mean on these seeds."""
+    def _behind(self, racing: Iterable[str], seeds: Sequence[int]) -> list[Difference]:
+        """The leader on these seeds against each that is clearly behind it."""
         scores = {
             name: {seed: self._scores[name][seed] for seed in seeds if seed in self._scores[name]} for name in racing
         }
         scores = {name: own for name, own in scores.items() if len(own) >= RACING_FROM}
         if len(scores) < 2:
-            return set()
+            return []
         leader = max(scores, key=lambda name: evidence.Estimate.of(scores[name].values()).mean)
-        compared = evidence.differences(scores, [(leader, name) for name in scores if name != leader])
-        return {
-            each.second
-            for each in compared
+        others = [name for name in scores if name != leader]
+        pairs = [each for name in others for each in evidence.differences(scores, [(leader, name)])]
+        return [
+            each
+            for each in pairs
             if each.estimate.n >= RACING_FROM and each.estimate.mean > 0 and each.p < RACING_LEVEL
-        }
+        ]

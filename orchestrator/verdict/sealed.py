@@ -132,6 +132,11 @@ class Sealed:
         look = "whatever was chosen after the first look was chosen on them"
         return f"CAUTION: the test images were opened {len(times)} times, {look}: {'; '.join(times)}"
 
+    def sentence(self) -> str:
+        """`said`, as a sentence."""
+        said = self.said()
+        return f"{said[0].upper()}{said[1:]}."
+
 
 def _code(opening: Mapping[str, Any]) -> str:
     git = opening["git"]

@@ -52,7 +52,7 @@ SURFACE: dict[str, dict[str, str]] = {
         "--data <str>": "",
         "--part <train|test>": "train",
         "--out <path>": "vectors.npy",
-        "--again": "",
+        "--open-test": "",
         "--json": "",
         "--help": "",
     },

@@ -117,10 +117,10 @@ def test_the_end_says_how_sure_the_order_is(build: Callable[..., Results]) -> No
     assert "the mean over fresh seeds with its 95% interval" in text
     assert "a fresh seed will likely score" not in text
     assert "  arcface is better than softmax by 0.0300 at n = 3" in text
-    assert "level with" not in text
+    assert "not told apart from" not in text
     level = build({"softmax-000": [0.8, 0.84], "softmax-001": [0.81, 0.82], "arcface-000": [0.78, 0.85]}, name="level")
     text = printed(leaderboards.ending(level))
-    assert "softmax: softmax-000 is level with softmax-001" in text
+    assert "softmax: not told apart from softmax-000: softmax-001 (−0.0050 ± 0.1906)" in text  # t at 1 df: 12.706
     assert "  softmax and arcface cannot be told apart at n = 2" in text
 
 
@@ -168,9 +168,9 @@ def test_a_best_file_says_its_mean_its_luck_and_its_peers(build: Callable[..., R
     lines = results.best_yaml("softmax").splitlines()
     assert lines[0] == "# The best softmax of the study made-3d: trial softmax-000, seed 100."
     assert lines[1].startswith("# Cluster accuracy on 80 validation images: 0.8200 ± ")
-    assert lines[1].endswith(" (n = 2) fresh seeds, mean and 95% interval.")
-    assert lines[2] == "# With its own seed 0.9000, the best of 2 runs, so partly luck."
-    assert lines[3] == "# Cannot be told apart from softmax-001."
+    assert lines[1].endswith(" (95%), the mean over 2 fresh seeds.")
+    assert lines[2] == "# With its own seed 0.9000, one of 2 runs, so partly luck."
+    assert lines[3] == "# Not told apart at n = 2 from softmax-001 (−0.0050 ± 0.1906)."
 
 
 def test_a_study_is_not_finished_before_its_last_fresh_seed(build: Callable[..., Results]) -> None:
@@ -184,7 +184,8 @@ def test_a_study_is_not_finished_before_its_last_fresh_seed(build: Callable[...,
         assert [row.confirmed for row in half.leaderboard] == [None, None]
         assert half.best["softmax"].name == "softmax-000"
         state = printed(tables.status(half))
-        assert f"6 of 6 trials ended; {runs} runs of its confirmation ended; interrupted" in state
+        planned = " of at most 9" if kept else ""
+        assert f"6 of 6 trials ended; {runs}{planned} runs of its confirmation ended; interrupted" in state
         assert f"orchestrator resume {folder.root}" in printed(leaderboards.ending(half))
     folder.confirmation_file.write_bytes(b"".join(lines))
     assert "6 of 6 trials ended; finished" in printed(tables.status(Results(folder.root)))

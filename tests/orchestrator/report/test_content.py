@@ -197,7 +197,9 @@ def test_the_code_is_told_with_its_commit_and_every_resume(
     folder.provenance_file.write_text(json.dumps({**known, "git": git, "resumed": again}))
     rows = content._provenance(Results(folder.root))
     assert dict(rows)["code"].endswith(said)
-    assert [value for name, value in rows if name == "resumed"] == ["2026-02-02", "2026-03-03"]
+    command = " ".join(known["command"])
+    went_on = [value for name, value in rows if name == "went on"]
+    assert went_on == [f"2026-02-02: {command}", f"2026-03-03: {command}"]
 
 
 def test_without_provenance_nothing_is_told_of_it(tmp_path: Path, build_study: BuildStudy) -> None:
