@@ -58,7 +58,8 @@ def ending(results: Results) -> list[Table | str]:
         return lines
     lines.append(f"report    {folder.report_file}, one page with everything; its pictures are in {folder.plots}")
     lines.append(f"again     orchestrator launch {folder.best}/{results.leaderboard[0].head}.yaml")
-    lines += [f"edge      {hit}" for hit in edges.hits(results)]
+    if results.knows_classes:
+        lines += [f"edge      {hit}" for hit in edges.hits(results)]
     lines += _fronts(results)
     if folder.wider_file.exists():
         lines.append(f"wider     orchestrator launch {folder.wider_file}")

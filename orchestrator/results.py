@@ -38,11 +38,16 @@ class Results:
         return known
 
     @property
+    def knows_classes(self) -> bool:
+        """Whether `num_classes` can be told."""
+        return "classes" in self.provenance or self.folder.embeddings.exists()
+
+    @property
     def num_classes(self) -> int:
         """How many classes the data has. Raises CannotRun while nothing has begun."""
         if "classes" in self.provenance:
             return int(self.provenance["classes"])
-        if not self.folder.embeddings.exists():
+        if not self.knows_classes:
             rule, fix = "a study that has begun knows its classes", f"orchestrator resume {self.folder.root}"
             raise CannotRun([Problem(str(self.folder.root), rule, "its search has not begun", fix)])
         return int(self.folder.labels().max()) + 1  # at least: of a folder whose provenance is lost

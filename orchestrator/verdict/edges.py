@@ -38,9 +38,7 @@ class EdgeHit:
 
 
 def hits(results: Results) -> list[EdgeHit]:
-    """Of each head's best configuration, the settings at an edge; none where it is not known how many classes."""
-    if "classes" not in results.provenance and not results.folder.embeddings.exists():
-        return []
+    """Of each head's best configuration, the settings at an edge."""
     found = []
     spaces = results.study.spaces(results.num_classes)
     for head, best in results.best.items():
