@@ -114,15 +114,14 @@ def cautions(results: Results) -> list[str]:
 def tested(test: Sealed) -> Table:
     """Each head on the test images."""
     images = next(iter(test.heads.values())).images
-    title = f"cluster accuracy on {images:,} test images, trained on train and validation images"
-    table = empty_table(title, ("head",), ("accuracy", "± 95% (seeds)", "95% (images)", "n seeds"))
-    table.add_column("trial")
+    title = f"{images:,} test images, trained on train and validation images; ± 95% over seeds and over images"
+    table = empty_table(title, ("head",), ("accuracy", "± seeds", "± images", "seeds"))
+    table.add_column("configuration")
     for head, scored in sorted(test.heads.items(), key=lambda item: -item[1].estimate.mean):
         estimate, (low, high) = scored.estimate, scored.by_images
         spread = "–" if estimate.half_width is None else f"{estimate.half_width:.4f}"
-        table.add_row(
-            head, f"{estimate.mean:.4f}", spread, f"{low:.4f} – {high:.4f}", str(estimate.n), scored.trial.name
-        )
+        by_images = f"{(high - low) / 2:.4f}"
+        table.add_row(head, f"{estimate.mean:.4f}", spread, by_images, str(estimate.n), scored.trial.name)
     return table
 
 

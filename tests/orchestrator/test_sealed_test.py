@@ -162,7 +162,7 @@ def test_what_was_measured_is_what_the_kept_model_gives(opened: Any, small_mnist
 def test_what_was_measured_is_said_with_the_one_opening(opened: Any) -> None:
     results = Results(opened.folder.root)
     text, told = printed(results), results.as_dict()["test"]
-    assert "cluster accuracy on 500 test images, trained on train and validation images" in text
+    assert "500 test images, trained on train and validation images; ± 95% over seeds and over images" in text
     assert "The test images were opened once, 20" in text
     assert "CAUTION" not in text
     assert (len(told["openings"]), told["said"][:32]) == (1, "the test images were opened once")
