@@ -66,11 +66,8 @@ class Comparison:
     def differences(self) -> dict[str, list[Any]]:
         """The keys of the studies' files whose values differ, each with the value in every study."""
         flat = [_flat(results.study.model_dump()) for results in self.studies]
-        for each in flat:  # where it started says little beside what it found
-            for key in [key for key in each if key.startswith("search.start_at.")]:
-                del each[key]
         keys = dict.fromkeys(key for each in flat for key in each)
-        ignored = ("name", "description", "tracking.", "resources.")
+        ignored = ("name", "description", "tracking.", "resources.", "search.start_at")
         return {
             key: [each.get(key) for each in flat]
             for key in keys

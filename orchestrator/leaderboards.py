@@ -13,6 +13,7 @@ from orchestrator.selection import Standing
 from orchestrator.study import Searched
 from orchestrator.tables import empty_table, lost, settings
 from orchestrator.verdict import edges
+from orchestrator.verdict.evidence import Estimate
 from orchestrator.verdict.sealed import Sealed
 
 
@@ -46,8 +47,7 @@ def ending(results: Results) -> list[Table | str]:
     folder = results.folder
     lines = leaderboard_of(results)
     if results.study.search.joint:
-        numbers = ", ".join(f"{row.head} {sum(row.counts.values())}" for row in results.leaderboard)
-        lines.append(f"One search over heads and settings gave them different numbers of trials: {numbers}.")
+        lines.append(f"One search over heads and settings gave them different numbers of trials: {shares(results)}.")
     if results.best:
         lines += caution(results)
     lines += verdicts(results)
@@ -68,6 +68,11 @@ def ending(results: Results) -> list[Table | str]:
     if any(folder.wandb.glob("offline-run-*")):
         lines.append(f"W&B       wandb sync {folder.wandb}/offline-run-*    (or look here: wandb leet {folder.wandb})")
     return lines
+
+
+def shares(results: Results) -> str:
+    """How many trials each head has had: arcface 7, cosface 3."""
+    return ", ".join(f"{row.head} {sum(row.counts.values())}" for row in results.leaderboard)
 
 
 def _fronts(results: Results) -> list[str]:
@@ -117,12 +122,15 @@ def tested(test: Sealed) -> Table:
     title = f"{images:,} test images, trained on train and validation images; ± 95% over seeds and over images"
     table = empty_table(title, ("head",), ("accuracy", "± seeds", "± images", "seeds"))
     table.add_column("configuration")
-    for head, scored in sorted(test.heads.items(), key=lambda item: -item[1].estimate.mean):
+    for head, scored in test.heads.items():
         estimate, (low, high) = scored.estimate, scored.by_images
-        spread = "–" if estimate.half_width is None else f"{estimate.half_width:.4f}"
         by_images = f"{(high - low) / 2:.4f}"
-        table.add_row(head, f"{estimate.mean:.4f}", spread, by_images, str(estimate.n), scored.trial.name)
+        table.add_row(head, f"{estimate.mean:.4f}", _width(estimate), by_images, str(estimate.n), scored.trial.name)
     return table
+
+
+def _width(estimate: Estimate) -> str:
+    return "–" if estimate.half_width is None else f"{estimate.half_width:.4f}"
 
 
 def leaderboard(standings: list[Standing], title: str) -> Table:
@@ -158,8 +166,7 @@ def _of_means(standings: list[Standing], title: str) -> Table:
             continue
         width, seeds = "–", "0"
         if row.confirmed:
-            estimate = row.confirmed.estimate
-            width, seeds = "–" if estimate.half_width is None else f"{estimate.half_width:.4f}", str(estimate.n)
+            width, seeds = _width(row.confirmed.estimate), str(row.confirmed.estimate.n)
         searched = f"{row.best.objective:.4f}"
         table.add_row(row.head, f"{row.objective:.4f}", width, seeds, searched, row.best.name + _note(row.best))
     return table

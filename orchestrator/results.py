@@ -69,9 +69,8 @@ class Results:
     @property
     def chosen_after_a_look(self) -> bool:
         """Whether a confirmation was asked for after the test images had been opened."""
-        opened = min((event["time"] for event in self.test.openings), default="9999")
-        asked = (event for event in read_lines(self.folder.confirmation_file) if event["event"] == "asked")
-        return any(event["time"] > opened for event in asked)
+        opened = [event["time"] for event in self.test.openings]
+        return bool(opened and self.confirmation and self.confirmation.asked_at > opened[0])
 
     @cached_property
     def test(self) -> Sealed:

@@ -106,7 +106,7 @@ def _confirming(planned: Plan) -> str:
     top, seeds = confirmation.size(planned.study)
     if not top:
         return "none: what is best rests on single runs"
-    runs = len(planned.study.heads) * top * seeds
+    runs = planned.confirming
     racing = ", racing" if planned.study.confirmation.racing else ""
     best = "the best configuration" if top == 1 else f"the {top} best configurations"
     epochs = runs * planned.study.training.epochs

@@ -23,7 +23,6 @@ def pictures(results: Results) -> Iterator[Picture]:
 
 def _confirmed(results: Results) -> Picture:
     assert results.confirmation
-    order = sorted(results.confirmation.heads.values(), key=lambda each: -each.estimate.mean)
     rows = [
         Spread(
             each.head,
@@ -33,7 +32,7 @@ def _confirmed(results: Results) -> Picture:
             candidate.estimate.interval,
             candidate.trial.objective,
         )
-        for each in order
+        for each in results.confirmation.heads.values()
         for candidate in each.candidates
         if candidate.estimate
     ]
@@ -51,12 +50,12 @@ def _confirmed(results: Results) -> Picture:
 
 
 def _tested(results: Results) -> Picture:
-    order = sorted(results.test.heads.items(), key=lambda item: -item[1].estimate.mean)
+    heads, looks = results.test.heads, len(results.test.openings)
     rows = [
         Spread(head, head, tuple(each.scores.values()), each.estimate.mean, each.estimate.interval)
-        for head, each in order
+        for head, each in heads.items()
     ]
-    images, looks = order[0][1].images, len(results.test.openings)
+    images = next(iter(heads.values())).images
     caption = (
         f"The best configuration of each head, trained on train and validation images, on {images:,} test images."
         f" A point is one run, the diamond their mean, the band its 95% interval over seeds (Student's t;"
@@ -84,7 +83,7 @@ def _fronts(results: Results) -> Picture:
     caption = (
         "Accuracy against separation on the head's own geometry, one run a trial. On a front no trial of the head is"
         " better in both. Separation is by angle for angular heads and by distance for the others, so fronts compare"
-        " trials of one head, not heads."
+        " trials of one head, not heads. The poorest quarter of the trials may lie below the picture."
     )
     styles = head_styles([*results.study.heads])
     figure = spread.fronts(rows, styles, f"{results.study.name}: accuracy and separation")

@@ -113,8 +113,7 @@ def _trials(results: Results) -> str:
     heads, number = len(results.study.heads), results.study.search.trials_per_head
     if not results.study.search.joint:
         return f"{heads} heads × {number} trials"
-    shares = ", ".join(f"{row.head} {sum(row.counts.values())}" for row in results.leaderboard)
-    return f"one search of {heads * number} trials over heads and settings ({shares})"
+    return f"one search of {heads * number} trials over heads and settings ({leaderboards.shares(results)})"
 
 
 def _confirmation(results: Results) -> str:

@@ -15,7 +15,7 @@ from orchestrator.verdict.evidence import Estimate
 def collect(results: Results) -> dict[str, Any]:
     """Tables and sentences, as plain values for the page."""
     known, test = results.confirmation, results.test
-    confirmed = sorted(known.heads.values(), key=lambda each: -each.estimate.mean) if known else []
+    confirmed = known.heads.values() if known else ()
     rows = [
         {
             "head": each.head,
@@ -37,7 +37,7 @@ def collect(results: Results) -> dict[str, Any]:
         "tested": [
             {"head": head, "trial": scored.trial.name, "images": _interval(scored.by_images)}
             | _written(scored.estimate)
-            for head, scored in sorted(test.heads.items(), key=lambda item: -item[1].estimate.mean)
+            for head, scored in test.heads.items()
         ],
         "test_images": next((scored.images for scored in test.heads.values()), 0),
         "test_verdicts": test.verdicts(),

@@ -131,13 +131,17 @@ class Confirmation:
     trials: Mapping[str, Trial]
     earlier: tuple[Asked, ...] = ()  # what was asked before more was asked
     dropped: Mapping[str, int] = field(default_factory=dict)  # configuration → after how many seeds a race dropped it
+    asked_at: str = ""  # when more was asked for last, UTC
 
     @classmethod
     def read(cls, events: list[Event], trials: Mapping[str, Trial]) -> Confirmation | None:
         """What a record tells; None where nothing was asked yet."""
-        asked = [Asked.of(event) for event in events if event["event"] == "asked"]
+        asking = [event for event in events if event["event"] == "asked"]
+        if not asking:
+            return None
+        *earlier, asked = map(Asked.of, asking)
         dropped = {event["configuration"]: event["seeds"] for event in events if event["event"] == "dropped"}
-        return cls(asked[-1], replay(events), trials, tuple(asked[:-1]), dropped) if asked else None
+        return cls(asked, replay(events), trials, tuple(earlier), dropped, asking[-1].get("time", ""))
 
     @property
     def history(self) -> str:
@@ -150,16 +154,20 @@ class Confirmation:
         )
         return f"asked for {steps}: what is added after a look finds differences by chance more often"
 
+    @cached_property
+    def _configurations(self) -> Counter[str]:
+        """How many configurations of each head are asked for."""
+        return Counter(self.trials[name].head for name in self.asked.configurations)
+
     @property
     def planned(self) -> dict[str, int]:
         """How many runs each head has, at most."""
-        heads = Counter(self.trials[name].head for name in self.asked.configurations)
-        return {head: number * len(self.asked.seeds) for head, number in heads.items()}
+        return {head: number * len(self.asked.seeds) for head, number in self._configurations.items()}
 
     @property
     def top(self) -> int:
         """How many configurations of a head are asked for."""
-        return max(Counter(self.trials[name].head for name in self.asked.configurations).values(), default=0)
+        return max(self._configurations.values(), default=0)
 
     def repeats(self, on_drop: Callable[[Difference], None] = lambda difference: None) -> Repeats:
         """The runs still to come."""
@@ -171,22 +179,20 @@ class Confirmation:
 
     @cached_property
     def heads(self) -> dict[str, Confirmed]:
-        """What is confirmed; empty until all runs have ended, so that nothing is chosen on half of them."""
+        """What is confirmed, the best first; empty until all runs have ended, so that nothing rests on half of them."""
         if not self.finished:
             return {}
         candidates: dict[str, list[Candidate]] = {}
         for name in self.asked.configurations:
             own = tuple(run for run in self.runs.values() if configuration_of(run.name, "seed") == name)
             candidates.setdefault(self.trials[name].head, []).append(Candidate(self.trials[name], own))
-        judged = (judge(head, own) for head, own in candidates.items())
-        return {confirmed.head: confirmed for confirmed in judged if confirmed}
+        judged = [found for head, own in candidates.items() if (found := judge(head, own))]
+        return {found.head: found for found in sorted(judged, key=lambda found: -found.estimate.mean)}
 
     @cached_property
     def between_heads(self) -> list[Difference]:
         """Every head's best against every other's, paired by seed."""
-        order = sorted(self.heads.values(), key=lambda confirmed: -confirmed.estimate.mean)
-        scores = {confirmed.head: confirmed.best.scores for confirmed in order}
-        return evidence.all_differences(scores)
+        return evidence.all_differences({head: found.best.scores for head, found in self.heads.items()})
 
     def verdicts(self) -> list[str]:
         """How the heads compare, in words."""

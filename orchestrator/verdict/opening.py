@@ -118,9 +118,9 @@ def _look(planned: Plan, record: Writer, again: bool, progress: Progress) -> Non
         record.append(opened(known, "test", again))
         known = Results(planned.folder.root)
     test, number = _test_images(known.study), known.test.number
-    data = merged(planned.data)
+    data, measured = merged(planned.data), known.test.measured()
     for run in known.test.wanted():
-        if run.name in known.test.measured():
+        if run.name in measured:
             continue
         measures = _measure(planned.study, planned.folder, data, run, found[run.name], test)
         record.append(

@@ -94,11 +94,11 @@ class Sealed:
     def half_open(self) -> bool:
         """Whether the last opening was cut short before everything was measured: going on with it is no new look."""
         marks = [event["event"] for event in self.events if event["event"] == "asked" or event.get("by") == "test"]
-        return marks[-1:] == ["opened"] and any(run.name not in self.measured() for run in self.wanted())
+        return marks[-1:] == ["opened"] and not {run.name for run in self.wanted()} <= {*self.measured()}
 
     @cached_property
     def heads(self) -> dict[str, Scored]:
-        """Every head that has a measured run; empty while the test is sealed, or half open."""
+        """Every head that has a measured run, the best first; empty while the test is sealed, or half open."""
         measured = self.measured()
         if not self.asked or self.half_open:
             return {}
@@ -110,13 +110,12 @@ class Sealed:
                 measures = {run.name: measured[run.name]["measures"] for run in own}
                 trial = self.trials[name]
                 found[trial.head] = Scored(trial, seeds, measures, measured[own[0].name]["images"])
-        return found
+        return dict(sorted(found.items(), key=lambda item: -item[1].estimate.mean))
 
     @cached_property
     def between_heads(self) -> list[Difference]:
         """Every head against every other, paired by seed."""
-        order = sorted(self.heads, key=lambda head: -self.heads[head].estimate.mean)
-        return evidence.all_differences({head: self.heads[head].scores for head in order})
+        return evidence.all_differences({head: scored.scores for head, scored in self.heads.items()})
 
     def verdicts(self) -> list[str]:
         """How the heads compare on the test images, in words."""

@@ -8,7 +8,6 @@ from orchestrator.errors import CannotRun, Problem
 from orchestrator.results import Results
 from orchestrator.study import Study
 from search_spaces import transfer
-from search_spaces.heads import HEADS
 
 
 def start_from(study: Study, folder: str | Path, num_classes: int) -> Study:
@@ -20,7 +19,7 @@ def start_from(study: Study, folder: str | Path, num_classes: int) -> Study:
     known = Results(folder)
     source, target = (known.num_classes, known.study.embedding_dim), (num_classes, study.embedding_dim)
     found = {
-        head: transfer.carried(head, best.params, source, target) if head in HEADS else dict(best.params)
+        head: transfer.carried(head, best.params, source, target)
         for head, best in known.best.items()
         if head in study.heads
     }
