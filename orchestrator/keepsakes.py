@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.plots.animation import gif
-from orchestrator.plots.embedding import Panel, embeddings_png
+from orchestrator.plots.embedding import Panel, embedding_png
 from orchestrator.plots.style import class_colour
 from orchestrator.records import Event, StudyFolder, Trial
 
+MOST_RECALLED = 24  # epochs of a trial, but for the best: a film needs no more
 Points = NDArray[np.float16]
 
 
@@ -28,15 +29,18 @@ class Keepsakes:
     def draw(self, trial: Trial, row: Event, points: Points) -> bytes:
         """The PNG of the embedding after an epoch."""
         title = f"{trial.name}, epoch {row['epoch']}: {row['objective']:.4f}"
-        self.frames[row["epoch"]] = png = embeddings_png([Panel(points, self.labels, title)])
+        self.frames[row["epoch"]] = png = embedding_png(Panel(points, self.labels, title))
         self.objectives[row["epoch"]] = row["objective"]
         if row["epoch"] == max(self.frames):
             self.last = points
         return png
 
     def recall(self, trial: Trial, folder: StudyFolder) -> None:
-        """Draws what an earlier driver of this study has seen of the trial."""
-        for row in trial.epochs:
+        """Draws what is missing: of a trial with many epochs some, evenly spaced, with the best and the last."""
+        best = max(trial.epochs, key=lambda row: float(row["objective"]), default=None)
+        step = -(-len(trial.epochs) // MOST_RECALLED)
+        wanted = [row for row in trial.epochs if (trial.last_epoch - row["epoch"]) % max(1, step) == 0 or row is best]
+        for row in wanted:
             points = folder.embedding(trial.name, row["epoch"]) if row["epoch"] not in self.frames else None
             if points is not None:
                 self.draw(trial, row, points)

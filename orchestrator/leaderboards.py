@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from rich.table import Table
 
 from orchestrator import selection
-from orchestrator.records import Trial
+from orchestrator.records import StudyFolder, Trial
 from orchestrator.results import Results
 from orchestrator.selection import Standing
 from orchestrator.study import Searched
 from orchestrator.tables import empty_table, lost, settings
+from orchestrator.tracking.sweep import Place
 from orchestrator.verdict import edges
 from orchestrator.verdict.evidence import Estimate
 from orchestrator.verdict.sealed import Sealed
@@ -51,7 +52,7 @@ def ending(results: Results) -> list[Table | str]:
     if results.best:
         lines += caution(results)
     lines += verdicts(results)
-    lines += lost(results)
+    lines += lost(results.trials.values())
     if not results.finished:
         return [*lines, f"Interrupted. Go on with: orchestrator resume {folder.root}"]
     if not results.best:
@@ -65,9 +66,15 @@ def ending(results: Results) -> list[Table | str]:
         lines.append(f"wider     orchestrator launch {folder.wider_file}")
     if not results.test.openings:
         lines.append(f"test      sealed; orchestrator test {folder.root} opens it, once")
-    if any(folder.wandb.glob("offline-run-*")):
-        lines.append(f"W&B       wandb sync {folder.wandb}/offline-run-*    (or look here: wandb leet {folder.wandb})")
-    return lines
+    return [*lines, *_mirrored(folder)]
+
+
+def _mirrored(folder: StudyFolder) -> list[str]:
+    """Where the runs can be looked at: at W&B, or here, and how they get there."""
+    if any(not any(run.glob("*.synced")) for run in folder.wandb.glob("offline-run-*")):
+        return [f"W&B       orchestrator sync {folder.root}    (or look here: wandb leet {folder.wandb})"]
+    known = Place.kept(folder)
+    return [f"W&B       {known.url}"] if known else []
 
 
 def shares(results: Results) -> str:

@@ -26,7 +26,8 @@ from orchestrator.study import AUTO, Searched, Study
 from orchestrator.verdict import confirmation
 
 SAMPLE = 2000  # validation embeddings kept of every epoch, for pictures
-PICTURE_BYTES = 120_000
+PICTURE_BYTES, CLOUD_BYTES = 75_000, 100_000  # of an epoch, in the W&B folder
+KEEPSAKES_BYTES = 260_000  # of a run at its end
 CHECKPOINTS = 4  # of each trial, at most
 RAY_BYTES = 200_000_000  # Ray's session folder and object store spill
 TRIAL_MEMORY_BYTES = 700_000_000  # torch and Lightning in one process
@@ -220,10 +221,13 @@ def parameters_of(study: Study, data: TrialData) -> int:
 def _disk_bytes(study: Study, data: TrialData) -> int:
     top, seeds = confirmation.size(study)
     trials = len(study.heads) * (study.search.trials_per_head + top * seeds)
-    pictures = PICTURE_BYTES if study.tracking.mode != "off" and study.tracking.pictures else 0
-    an_epoch = SAMPLE * study.embedding_dim * 2 + pictures
+    an_epoch = SAMPLE * study.embedding_dim * 2
     checkpoint = 3 * 4 * parameters_of(study, data)  # AdamW keeps two moments of every weight
-    return trials * (CHECKPOINTS * checkpoint + study.training.epochs * an_epoch) + RAY_BYTES
+    mirrored = 0
+    if study.tracking.mode != "off" and study.tracking.pictures:
+        drawn = PICTURE_BYTES + (CLOUD_BYTES if study.embedding_dim == 3 else 0)
+        mirrored = len(study.heads) * study.search.trials_per_head * (study.training.epochs * drawn + KEEPSAKES_BYTES)
+    return trials * (CHECKPOINTS * checkpoint + study.training.epochs * an_epoch) + mirrored + RAY_BYTES
 
 
 def _disk(root: Path, needed: int) -> Iterable[Problem]:

@@ -15,7 +15,7 @@ from orchestrator.budget import HeadSchedulers, Source
 from orchestrator.driver_only import DriverOnly
 from orchestrator.progress import Progress
 from orchestrator.records import Event, Trial, Writer, apply
-from orchestrator.tracking import Tracker
+from orchestrator.tracking.following import Follower
 
 
 class Recorder(DriverOnly, tune.Callback):
@@ -28,11 +28,11 @@ class Recorder(DriverOnly, tune.Callback):
         epochs: int,
         trials: dict[str, Trial],
         progress: Progress,
-        tracker: Tracker | None,
+        follower: Follower,
         schedulers: HeadSchedulers,
     ) -> None:
         self._writer, self._source, self._trials, self._epochs = writer, source, trials, epochs
-        self._progress, self._tracker, self._schedulers = progress, tracker, schedulers
+        self._progress, self._follower, self._schedulers = progress, follower, schedulers
         self._last_words: dict[str, dict[str, str]] = {}
 
     def _write(self, event: Event) -> None:
@@ -56,8 +56,7 @@ class Recorder(DriverOnly, tune.Callback):
             self._write({"event": "params", "trial": name, "epoch": epoch, "params": given["params"]})
         if not again or given["continues"]:
             self._progress.started(self._trials[name])
-        if self._tracker:
-            self._tracker.started(self._trials[name])
+        self._follower.started(self._trials[name])
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -79,8 +78,7 @@ class Recorder(DriverOnly, tune.Callback):
         self._write({"event": "epoch", "trial": name, **row})
         self._source.epoch(name, row)
         self._progress.epoch(known, row)
-        if self._tracker:
-            self._tracker.epoch(known, row, points)
+        self._follower.epoch(known)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         name = trial.config["trial"]["name"]
@@ -105,8 +103,7 @@ class Recorder(DriverOnly, tune.Callback):
         self._write({"event": "end", "trial": name, "status": status, "reason": reason, **detail})
         self._source.end(name, status)
         self._progress.ended(self._trials[name])
-        if self._tracker:
-            self._tracker.ended(self._trials[name])
+        self._follower.ended(self._trials[name])
 
 
 class StopRequest(DriverOnly, Stopper):

@@ -61,6 +61,11 @@ class Trial:
         return int(self.epochs[-1]["epoch"]) if self.epochs else 0
 
     @property
+    def lost(self) -> bool:
+        """Whether it ended without a model that is worth anything."""
+        return self.status in ("failed", "diverged")
+
+    @property
     def objective(self) -> float | None:
         """The objective after the last epoch: what the trial's model is worth, not its luckiest moment."""
         return self.epochs[-1]["objective"] if self.epochs else None
@@ -77,7 +82,8 @@ def apply(trials: dict[str, Trial], event: Event) -> None:
     elif kind == "params":
         trials[name].params = event["params"]
     elif kind == "end":
-        trials[name].status, trials[name].reason = event["status"], event["reason"]
+        trials[name].reason = event["reason"]  # first: another thread looks at the status
+        trials[name].status = event["status"]
 
 
 def replay(events: list[Event]) -> dict[str, Trial]:
@@ -142,6 +148,7 @@ class StudyFolder:
         self.final_models = root / "final"
         self.report_file = root / "report.html"
         self.wandb = root / "wandb"
+        self.wandb_file = root / "wandb.json"
         self.ray = root / "ray"
         self.lock_file = root / ".lock"
         self.stop_file = root / "stop"

@@ -78,6 +78,13 @@ class Results:
         return Sealed(read_lines(self.folder.test_file), self.trials)
 
     @property
+    def runs(self) -> list[tuple[str, Trial]]:
+        """Every trial on record, each with the part of the study it belongs to: search, confirmation or final."""
+        confirming = self.confirmation.runs if self.confirmation else {}
+        parts = {"search": self.trials, "confirmation": confirming, "final": self.test.runs}
+        return [(part, trial) for part, trials in parts.items() for trial in trials.values()]
+
+    @property
     def finished(self) -> bool:
         """Whether the search and the confirmation that the study asks for have ended."""
         if not self.searched:

@@ -13,6 +13,7 @@ from orchestrator.records import Writer, write_atomic
 from orchestrator.refresh import Refresher
 from orchestrator.results import Results
 from orchestrator.study import Study
+from orchestrator.tracking.following import Follower, following
 from orchestrator.training import Session, Stage
 from orchestrator.verdict import confirmation, edges
 from orchestrator.verdict.confirmation import Confirmation
@@ -80,22 +81,28 @@ def confirm(
 
 def _run(planned: Plan, writer: Writer, progress: Progress) -> Results:
     folder = planned.folder
-    if not Results(folder.root).finished:
-        for warning in planned.warnings:
-            progress.say(f"warning: {warning}")
-        try:
-            with Refresher(folder.root), training.session(planned, writer, progress) as session:
-                if not Results(folder.root).searched:
-                    _search(planned, session, writer)
-                if not session.stopped and Results(folder.root).searched:
-                    _confirm(planned, session, writer, progress)
-        except SystemExit:
-            progress.say("stopped while Ray was starting")
-    results = Results(folder.root)
-    results.write_best()
-    if results.finished:
-        _conclude(planned, results, progress)
+    with following(planned.study, folder, progress.say) as follower:
+        if not Results(folder.root).finished:
+            _train(planned, writer, progress, follower)
+        results = Results(folder.root)
+        results.write_best()
+        if results.finished:
+            _conclude(planned, results, progress)
     return results
+
+
+def _train(planned: Plan, writer: Writer, progress: Progress, follower: Follower) -> None:
+    root = planned.folder.root
+    for warning in planned.warnings:
+        progress.say(f"warning: {warning}")
+    try:
+        with Refresher(root), training.session(planned, writer, progress, follower) as session:
+            if not Results(root).searched:
+                _search(planned, session, writer)
+            if not session.stopped and Results(root).searched:
+                _confirm(planned, session, writer, progress)
+    except SystemExit:
+        progress.say("stopped while Ray was starting")
 
 
 def _search(planned: Plan, session: Session, writer: Writer) -> None:

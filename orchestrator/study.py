@@ -145,6 +145,7 @@ class Tracking(Section):
     project: str = "embedding-heads"
     entity: str | None = None
     pictures: bool = True
+    system_metrics: bool = False
 
 
 @dataclass(frozen=True)

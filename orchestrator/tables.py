@@ -120,7 +120,7 @@ def status(results: Results) -> list[Table | str]:
     lines: list[Table | str] = [f"{results.study.name}: {state(results)}"]
     if results.test.openings:
         lines.append(f"  {results.test.said()}")
-    lines += [f"  {line}" for line in lost(results)]
+    lines += [f"  {line}" for line in lost(results.trials.values())]
     return [progress(heads, results.trials, "", running), *lines]
 
 
@@ -146,10 +146,9 @@ def _at_work(results: Results) -> str:
     return f"interrupted; go on with: orchestrator resume {results.folder.root}"
 
 
-def lost(results: Results) -> list[str]:
+def lost(trials: Iterable[Trial]) -> list[str]:
     """A line for each trial that failed or diverged, with its reason."""
-    lost = (trial for trial in results.trials.values() if trial.status in ("failed", "diverged"))
-    return [f"{trial.name} {trial.status}: {trial.reason}" for trial in lost]
+    return [f"{trial.name} {trial.status}: {trial.reason}" for trial in trials if trial.lost]
 
 
 def progress(heads: Mapping[str, int], trials: Mapping[str, Trial], title: str, caption: str = "") -> Table:
@@ -162,7 +161,7 @@ def progress(heads: Mapping[str, int], trials: Mapping[str, Trial], title: str, 
             continue
         own = [trial for trial in trials.values() if trial.head == head]
         count = {status: sum(t.status == status for t in own) for status in ("completed", "running", "stopped")}
-        failed = sum(trial.status in ("failed", "diverged") for trial in own)
+        failed = sum(trial.lost for trial in own)
         best = max((trial.objective for trial in own if trial.objective is not None), default=None)
         to_come = "" if ANY in heads else planned - len(own)
         cells = [count["completed"], count["running"], count["stopped"], failed, to_come]

@@ -5,7 +5,6 @@ The record is the truth: a stage is rebuilt from it, and Tune's own snapshots ar
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 import threading
@@ -24,6 +23,7 @@ from orchestrator.plan import Plan
 from orchestrator.progress import Progress
 from orchestrator.records import Trial, Writer
 from orchestrator.study import Study
+from orchestrator.tracking.following import Follower
 from orchestrator.trial import Task, run_trial
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ class Stage:
 class Session:
     """Ray, and the driver's signals, for all stages of a study."""
 
-    def __init__(self, planned: Plan, progress: Progress, signals: StopSignals) -> None:
-        self._planned, self._progress, self._signals = planned, progress, signals
+    def __init__(self, planned: Plan, progress: Progress, follower: Follower, signals: StopSignals) -> None:
+        self._planned, self._progress, self._follower, self._signals = planned, progress, follower, signals
 
     @property
     def stopped(self) -> bool:
@@ -63,15 +63,13 @@ class Session:
         """
         planned, progress = self._planned, self._progress
         progress.begin(stage.title, stage.heads, trials, stage.study.training.epochs, planned.slots)
-        tracker = self._tracker(stage)
+        self._follower.stage(stage.job)
         try:
-            self._fit(stage, writer, trials, tracker)
+            self._fit(stage, writer, trials)
         finally:
             progress.close()
-            if tracker:
-                tracker.close()
 
-    def _fit(self, stage: Stage, writer: Writer, trials: dict[str, Trial], tracker: Any) -> None:
+    def _fit(self, stage: Stage, writer: Writer, trials: dict[str, Trial]) -> None:
         from ray import tune
 
         from orchestrator.budget import HeadSchedulers, SourceSearcher, trial_config
@@ -82,7 +80,7 @@ class Session:
         schedulers = HeadSchedulers(study, self._planned.spaces, trials.values())
         interrupted = [trial for trial in trials.values() if trial.status == "running"]
         checkpoints = {name: str(path.parent.resolve()) for name, path in newest(folder, interrupted).items()}
-        recorder = Recorder(writer, source, study.training.epochs, trials, self._progress, tracker, schedulers)
+        recorder = Recorder(writer, source, study.training.epochs, trials, self._progress, self._follower, schedulers)
         task = Task.of(study, sample(self._planned.data.validation.labels))
         population = study.search.scheduler == "pbt"  # Tune's PBT takes all its trials at once and no searcher
         given: dict[str, Any] = {}
@@ -115,18 +113,9 @@ class Session:
             **given,
         ).fit()
 
-    def _tracker(self, stage: Stage) -> Any:
-        if stage.study.tracking.mode == "off":
-            return None
-        from orchestrator.tracking import Tracker
-
-        folder = self._planned.folder
-        study_id = json.loads(folder.provenance_file.read_text())["study_id"]
-        return Tracker(stage.study, study_id, folder.wandb, folder.labels(), self._progress.say, stage.job)
-
 
 @contextmanager
-def session(planned: Plan, writer: Writer, progress: Progress) -> Iterator[Session]:
+def session(planned: Plan, writer: Writer, progress: Progress, follower: Follower) -> Iterator[Session]:
     """Starts Ray for a study, and ends it. SystemExit is Ray's own answer to a SIGTERM in its first seconds."""
     labels = planned.data.validation.labels
     planned.folder.save_labels(labels[sample(labels)])
@@ -136,7 +125,7 @@ def session(planned: Plan, writer: Writer, progress: Progress) -> Iterator[Sessi
         progress.say("starting Ray")
         with cluster.local_ray(cpus, planned.machine.gpus, data_bytes, writer.scratch):
             signals.listen()  # again: Ray has just taken SIGTERM for itself
-            yield Session(planned, progress, signals)
+            yield Session(planned, progress, follower, signals)
 
 
 def sample(labels: NDArray[np.int64]) -> NDArray[np.intp]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from orchestrator.plots.embedding import Panel, embeddings_png, principal
+from orchestrator.plots.embedding import Panel, embedding_png, principal
 from orchestrator.plots.style import few_colours
 
 FRAME_MS, LAST_FRAME_MS = 600, 2500
@@ -40,4 +40,4 @@ def unfolding(panels: Sequence[Panel], inches: float = 4.2, dpi: int = 80) -> by
     shown = [
         replace(panel, points=points, limits=limits, axes=names) for panel, points in zip(panels, frames, strict=True)
     ]
-    return gif([embeddings_png([panel], inches=inches, dpi=dpi) for panel in shown])
+    return gif([embedding_png(panel, inches=inches, dpi=dpi) for panel in shown])

@@ -77,9 +77,16 @@ def side_by_side(panels: Sequence[Panel], heading: str = "", columns: int = 3, i
     return figure
 
 
-def embeddings_png(panels: Sequence[Panel], heading: str = "", inches: float = 4.2, dpi: int = 110) -> bytes:
-    """PNG of `side_by_side`."""
-    return rendered(side_by_side(panels, heading, inches=inches), "png", dpi)
+def embedding_png(panel: Panel, inches: float = 4.2, dpi: int = 110) -> bytes:
+    """PNG of one embedding. With margins of its own: to find them matplotlib would draw everything twice."""
+    figure = new_figure(inches, inches, layout=None)
+    points, own_names = plane_or_space(panel.points)
+    spatial = points.shape[1] == 3
+    place = (0.0, 0.01, 0.93, 0.92) if spatial else (0.12, 0.11, 0.86, 0.81)
+    axes: Any = figure.add_axes(place, projection="3d" if spatial else None)
+    _draw(axes, points, panel, list(panel.axes) if panel.axes else own_names)
+    axes.set_title(panel.title, fontsize=10)
+    return rendered(figure, "png", dpi)
 
 
 def projections(points: NDArray[Any], labels: NDArray[np.int64], title: str) -> Figure:

@@ -65,7 +65,7 @@ def collect(results: Results) -> dict[str, Any]:
         "search": search,
         "sure": sure,
         "verdict": verdict.collect(results),
-        "lost": [trial for trial in results.trials.values() if trial.status in ("failed", "diverged")],
+        "lost": [trial for trial in results.trials.values() if trial.lost],
         "settings": _setting_names(results),
         "trials": [_trial(results, trial) for trial in results.trials.values()],
         "provenance": _provenance(results),

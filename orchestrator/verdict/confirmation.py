@@ -69,7 +69,7 @@ class Candidate:
     @property
     def lost(self) -> int:
         """How many runs failed or diverged."""
-        return sum(run.status in ("failed", "diverged") for run in self.runs)
+        return sum(run.lost for run in self.runs)
 
     def mean_of(self, metric: str) -> float | None:
         """Another measure after the last epoch, on average over the runs that reached their end."""

@@ -23,6 +23,7 @@ from orchestrator.records import StudyFolder, Trial, Writer
 from orchestrator.results import Results
 from orchestrator.search import plainly
 from orchestrator.study import Study
+from orchestrator.tracking.following import Follower, following
 from orchestrator.training import Stage
 from orchestrator.verdict.repeats import Asked, configuration_of, fresh_seeds
 
@@ -42,13 +43,14 @@ def open_test(
     planned = plan.again(known)
     with planned.folder.writer() as writer, writer.beside(planned.folder.test_file) as record:
         provenance.go_on(planned)
-        if not _train(planned, known, seeds or known.study.test.seeds, writer, record, progress):
-            return Results(folder)
-        _look(planned, record, again, progress)
-    results = Results(folder)
-    results.write_best()
-    progress.say("drawing the report")
-    report.write(results)
+        with following(planned.study, planned.folder, progress.say) as follower:
+            if not _train(planned, known, seeds or known.study.test.seeds, writer, record, progress, follower):
+                return Results(folder)
+            _look(planned, record, again, progress)
+            results = Results(folder)
+            results.write_best()
+            progress.say("drawing the report")
+            report.write(results)
     return results
 
 
@@ -89,7 +91,15 @@ def merged(data: TrialData) -> TrialData:
     return TrialData(both, data.validation, data.num_classes, *both.pixel_statistics())
 
 
-def _train(planned: Plan, known: Results, seeds: int, writer: Writer, record: Writer, progress: Progress) -> bool:
+def _train(
+    planned: Plan,
+    known: Results,
+    seeds: int,
+    writer: Writer,
+    record: Writer,
+    progress: Progress,
+    follower: Follower,
+) -> bool:
     """Trains the final models that are still to come; returns whether all have ended."""
     if known.test.half_open:
         return True
@@ -103,7 +113,7 @@ def _train(planned: Plan, known: Results, seeds: int, writer: Writer, record: Wr
     title = f"{known.study.name}, final models: accuracy on images that they train on"
     stage = Stage("final", title, heads, repeats, plainly(known.study), merged(planned.data))
     try:
-        with training.session(planned, writer, progress) as session:
+        with training.session(planned, writer, progress, follower) as session:
             session.train(stage, record, runs)
     except SystemExit:
         progress.say("stopped while Ray was starting")

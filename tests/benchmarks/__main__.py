@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.benchmarks import overhead, throughput
+from tests.benchmarks import overhead, throughput, tracking
 
 
 def main() -> None:
-    found = {"throughput": throughput.measure(), "overhead": overhead.measure()}
+    found = {"throughput": throughput.measure(), "overhead": overhead.measure(), "tracking": tracking.measure()}
     path = Path("build/benchmarks.json")
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(found, indent=2) + "\n")

@@ -59,7 +59,9 @@ def defaults(head: str) -> dict[str, Any]:
     return {name: setting.auto(10, 3).start for name, setting in settings_of(head).items()}
 
 
-@pytest.mark.parametrize(("head", "params", "formula"), FORMULAS, ids=str)
+@pytest.mark.parametrize(
+    ("head", "params", "formula"), FORMULAS, ids=lambda value: "formula" if callable(value) else str(value)
+)
 def test_the_target_cosine_is_the_heads_formula_beyond_pi_too(head: str, params: dict[str, Any], formula: Any) -> None:
     found = margin(head, **params).target_cosine(ANGLES)
     assert found.dtype == np.float64

@@ -25,7 +25,8 @@ from orchestrator.verdict import opening
 MakeStudy = Callable[..., Study]
 MakeRecord = Callable[..., StudyFolder]
 VERBS = [
-    "plan", "launch", "resume", "confirm", "test", "export", "status", "stop", "best", "report", "compare", "embed",
+    "plan", "launch", "resume", "confirm", "test", "export", "status", "stop", "best", "report", "compare",
+    "inspect", "dashboard", "sync", "embed",
 ]  # fmt: skip
 
 
@@ -104,7 +105,7 @@ def test_what_cannot_run_here_is_4_on_stderr(verb: str, study_file: Path, tmp_pa
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.parametrize("verb", ["resume", "confirm", "test", "status", "stop", "best"])
+@pytest.mark.parametrize("verb", ["resume", "confirm", "test", "status", "stop", "best", "dashboard"])
 def test_a_folder_that_is_no_study_is_4_and_is_not_made(verb: str, tmp_path: Path) -> None:
     done = run(verb, tmp_path / "nowhere")
     assert (done.exit_code, done.stdout) == (4, "")

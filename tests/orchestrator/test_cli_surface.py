@@ -47,6 +47,9 @@ SURFACE: dict[str, dict[str, str]] = {
     "best": {"FOLDER": "", "--json": "", "--help": ""},
     "report": {"FOLDER": "", "--json": "", "--help": ""},
     "compare": {"FOLDER": "", "--figure <path>": "compare.png", "--json": "", "--help": ""},
+    "inspect": {"STUDY": "", "--json": "", "--help": ""},
+    "dashboard": {"FOLDER": "", "--port <int range>": "8080; 0<=x<=65535", "--help": ""},
+    "sync": {"FOLDER": "", "--json": "", "--help": ""},
     "embed": {
         "MODEL": "",
         "--data <str>": "",

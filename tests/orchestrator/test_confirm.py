@@ -16,12 +16,13 @@ from typing import Any
 import pytest
 from ray import tune
 
-from orchestrator import plan, report, search, tracking, training, winners
+from orchestrator import plan, report, search, training, winners
 from orchestrator.errors import CannotRun
 from orchestrator.progress import Silent
 from orchestrator.records import Event, StudyFolder, Trial, read_lines, write_atomic
 from orchestrator.results import Results
 from orchestrator.study import Study
+from orchestrator.tracking import mirror as mirroring
 from orchestrator.trial import Task, run_trial
 
 MakeStudy = Callable[..., Study]
@@ -53,11 +54,22 @@ class Mirror:
     """In the place of the W&B mirror: which runs it was told of, as what."""
 
     runs: dict[str, str] = field(default_factory=dict)
+    job: str = ""
 
-    def __call__(self, study: Study, study_id: str, folder: Path, labels: Any, warn: Any, job: str) -> Any:
-        nothing = SimpleNamespace(epoch=lambda *given: None, ended=lambda *given: None, close=lambda: None)
-        nothing.started = lambda trial: self.runs.update({trial.name: job})
-        return nothing
+    def __call__(self, folder: StudyFolder, say: Any) -> Mirror:
+        return self
+
+    def stage(self, job: str) -> None:
+        self.job = job
+
+    def started(self, trial: Trial) -> None:
+        self.runs[trial.name] = self.job
+
+    def epoch(self, trial: Trial) -> None: ...
+
+    def ended(self, trial: Trial) -> None: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -95,7 +107,7 @@ def confirmed(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Co
     )
     folder, mirror = StudyFolder(tmp_path_factory.mktemp("confirmed") / "small"), Mirror()
     with nothing_after_the_runs() as patch:
-        patch.setattr(tracking, "Tracker", mirror)
+        patch.setattr(mirroring, "Mirror", mirror)
         interrupted = search.launch(study, folder.root.parent, Watched(folder, ("cosface", "-seed-1")))
         assert not interrupted.finished
         _ = interrupted.confirmation, interrupted.trials  # read now, before there is more
@@ -225,7 +237,7 @@ def test_more_seeds_train_the_new_ones_alone(copied: StudyFolder) -> None:
     before, names = copied.confirmation_file.read_bytes(), planned(Results(copied.root), seeds=3)
     watched = Watched(copied)
     with nothing_after_the_runs() as patch:
-        patch.setattr(tracking, "Tracker", Mirror())
+        patch.setattr(mirroring, "Mirror", Mirror())
         results = search.confirm(copied.root, seeds=3, progress=watched)
     assert copied.confirmation_file.read_bytes().startswith(before)
     assert watched.names == names[4:]

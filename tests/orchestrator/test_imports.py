@@ -15,7 +15,8 @@ SOURCES = [path.relative_to(ROOT) for package in PACKAGES for path in sorted((RO
 TESTS = [path.relative_to(ROOT) for path in sorted((ROOT / "tests").rglob("*.py"))]
 HOMES = {  # framework → the only files that may import it
     "ray": {f"orchestrator/{name}.py" for name in ("training", "budget", "recorder", "cluster", "trial")},
-    "wandb": {"orchestrator/tracking.py"},
+    "wandb": {f"orchestrator/tracking/{name}.py" for name in ("account", "publish", "run", "sweep", "workspace")},
+    "wandb_workspaces": {"orchestrator/tracking/workspace.py"},
     "matplotlib": {
         f"orchestrator/plots/{name}.py"
         for name in ("classes", "embedding", "margins", "search", "sphere", "spread", "style")
@@ -30,9 +31,10 @@ HOMES = {  # framework → the only files that may import it
     "onnxruntime": {"orchestrator/export.py"},
     "onnxscript": {"orchestrator/export.py"},
     "sklearn": {"lightning_modules/geometry/clusters.py", "orchestrator/plots/embedding.py"},
-    "optuna": {"orchestrator/searchers.py"},
+    "optuna": {"orchestrator/searchers.py", "orchestrator/dashboard.py"},
+    "optuna_dashboard": {"orchestrator/dashboard.py"},
     "ruamel": {"orchestrator/study_file.py"},
-    "typer": {"orchestrator/cli.py"},
+    "typer": {f"orchestrator/cli/{name}.py" for name in ("__init__", "common", "running", "looking", "models")},
 }
 LIGHT = (
     "selection",
@@ -46,6 +48,8 @@ LIGHT = (
     "verdict/sealed",
     "verdict/opening",
     "verdict/edges",
+    "verdict/importance",
+    "inspection",
     "verdict/starts",
     "leaderboards",
     "tables",
@@ -59,14 +63,19 @@ LIGHT = (
     "records",
     "results",
     "errors",
-    "cli",
+    "cli/__init__",
+    "cli/common",
+    "cli/running",
+    "cli/looking",
+    "cli/models",
     "search",
     "trial",
-    "tracking",
+    *(f"tracking/{path.stem}" for path in sorted((ROOT / "orchestrator/tracking").glob("*.py"))),
     "refresh",
     "winners",
     "checkpoints",
     "comparison",
+    "dashboard",
     "vectors",
     "export",
     "report/__init__",
@@ -84,6 +93,8 @@ HEAVY = {
     "onnx",
     "onnxruntime",
     "onnxscript",
+    "optuna_dashboard",
+    "wandb_workspaces",
 }
 
 

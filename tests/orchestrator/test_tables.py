@@ -156,7 +156,7 @@ def test_the_end_of_a_search_says_where_everything_is(tiny_study: MakeStudy, mak
     text = printed(leaderboards.ending(Results(folder.root)))
     assert f"orchestrator launch {folder.best}/arcface.yaml" in text
     assert f"{folder.report_file}" in text
-    assert f"wandb sync {folder.wandb}/offline-run-*" in text
+    assert f"orchestrator sync {folder.root}" in text
     assert "a fresh seed will likely score a little less" in text
     silent = make_record(tiny_study(name="s", heads={"arcface": {}}, tracking={"mode": "off"}), *trials)
     assert "wandb" not in printed(leaderboards.ending(Results(silent.root)))

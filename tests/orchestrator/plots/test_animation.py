@@ -116,7 +116,7 @@ def test_every_class_keeps_nearly_its_colour_in_the_few_colours_of_a_gif(dimensi
     labels = np.arange(900) % 10
     middles = 5 * np.random.default_rng(1).normal(size=(10, dimensions))
     points = middles[labels] + np.random.default_rng(0).normal(size=(900, dimensions))
-    drawn = embedding.embeddings_png([Panel(points, labels, "title")], inches=4.2, dpi=80)
+    drawn = embedding.embedding_png(Panel(points, labels, "title"), inches=4.2, dpi=80)
     before = np.asarray(Image.open(io.BytesIO(drawn)).convert("RGB")).astype(int)
     ((after,), _) = frames(gif([drawn]))
     lost = []

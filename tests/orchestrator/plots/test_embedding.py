@@ -12,7 +12,7 @@ from PIL import Image
 
 from orchestrator.plots.embedding import (
     Panel,
-    embeddings_png,
+    embedding_png,
     main_directions,
     plane_or_space,
     projections,
@@ -29,7 +29,7 @@ def panel(dimensions: int, classes: int = 10) -> Panel:
 
 
 def picture(*panels: Panel) -> Image.Image:
-    return Image.open(io.BytesIO(embeddings_png(panels, "heading"))).convert("RGB")
+    return Image.open(io.BytesIO(rendered(side_by_side(panels, "heading"), "png", 110))).convert("RGB")
 
 
 def test_every_class_shows_in_its_own_colour() -> None:
@@ -137,7 +137,18 @@ def test_centres_in_more_dimensions_than_are_drawn_are_left_out() -> None:
 @pytest.mark.parametrize("dimensions", [2, 3, 6])
 def test_an_embedding_that_has_collapsed_to_a_point_is_drawn(dimensions: int) -> None:
     shown = Panel(np.ones((30, dimensions), np.float16), np.arange(30) % 3, "collapsed")
-    assert embeddings_png([shown], dpi=40)
+    assert embedding_png(shown, dpi=40)
+
+
+@pytest.mark.parametrize("dimensions", [2, 3, 16])
+def test_a_picture_of_one_embedding_has_its_colours_title_and_axes_inside(dimensions: int) -> None:
+    drawn = embedding_png(replace(panel(dimensions), title="sphereface-000-seed-12, epoch 12: 0.9812"))
+    with Image.open(io.BytesIO(drawn)) as png:
+        pixels = np.asarray(png.convert("RGB")).astype(int)
+    ink = pixels.min(2) < 200
+    assert (np.ptp(pixels, axis=2) > 40).sum() > 300
+    assert ink[:40].any()  # the title
+    assert not any(edge.any() for edge in (ink[0], ink[-1], ink[:, 0], ink[:, -1]))  # nothing is cut off
 
 
 def test_main_directions_hold_their_share_of_the_variance() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,15 +16,16 @@ from PIL import Image
 from wandb.proto import wandb_internal_pb2
 
 from orchestrator import launch, report, winners
-from orchestrator.keepsakes import Keepsakes
-from orchestrator.plots.style import COLOURS
-from orchestrator.records import StudyFolder, Trial
+from orchestrator.records import StudyFolder, Trial, write_atomic
 from orchestrator.study import Study
-from orchestrator.tracking import Tracker
+from orchestrator.tracking.inbox import Inbox
+from orchestrator.tracking.mirror import Mirror
+from orchestrator.tracking.run import SAID, row_of
 
 BLOCK, FILE_HEADER, RECORD_HEADER = 32768, 7, 7
 LABELS = np.arange(200) % 10
-AT_THE_END = {"embedding_best", "embedding_table", "embedding_unfolds", "embedding_3d"}
+EACH_EPOCH = {"embedding", "embedding_3d"}
+AT_THE_END = {"embedding_best", "embedding_table", "embedding_unfolds"}
 
 
 def records(path: Path) -> Iterator[Any]:
@@ -63,6 +65,8 @@ def read_what_is_there(path: Path) -> dict[str, Any]:
         if kind == "run":
             run |= {"id": record.run.run_id, "group": record.run.run_group, "job_type": record.run.job_type}
             run["config"] |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
+        elif kind == "config":
+            run["config"] |= {item.key: json.loads(item.value_json) for item in record.config.update}
         elif kind == "history":
             items = {(i.key or "/".join(i.nested_key)): json.loads(i.value_json) for i in record.history.item}
             run["rows"].append(items)
@@ -91,39 +95,59 @@ def points(seed: int = 0, dimensions: int = 3) -> Any:
     return np.random.default_rng(seed).normal(size=(200, dimensions)).astype(np.float16)
 
 
+def begun(study: Study, root: Path) -> StudyFolder:
+    """The folder of a study of which no trial has started."""
+    folder = StudyFolder(root)
+    write_atomic(folder.study_file, study.to_yaml())
+    write_atomic(folder.provenance_file, json.dumps({"study_id": "abcd", "classes": 10}))
+    folder.save_labels(LABELS)
+    return folder
+
+
 def mirrored(
     study: Study,
-    folder: Path,
+    root: Path,
     objectives: list[float],
     status: Any = "completed",
     earlier: int = 0,
     job: str = "search",
 ) -> dict[str, Any]:
     """The run of one trial with these objectives, the first of which an earlier driver has seen."""
-    tracker, known = Tracker(study, "abcd", folder / "wandb", LABELS, pytest.fail, job), trial()
+    folder, known = begun(study, root), trial()
     rows = [row(epoch) | {"objective": value} for epoch, value in enumerate(objectives, start=1)]
+    for each in rows:
+        folder.save_embedding(known.name, each["epoch"], points(each["epoch"], study.embedding_dim))
     known.epochs = rows[:earlier]
-    for each in known.epochs:
-        StudyFolder(folder).save_embedding(known.name, each["epoch"], points(each["epoch"], study.embedding_dim))
-    tracker.started(known)
+    mirror = Mirror(folder, pytest.fail)
+    mirror.stage(job)
+    mirror.started(known)
     for each in rows[earlier:]:
         known.epochs.append(each)
-        tracker.epoch(known, each, points(each["epoch"], study.embedding_dim))
+        mirror.epoch(known)
     if status != "running":
         known.status, known.reason = status, "a reason"
-        tracker.ended(known)
-    tracker.close()
-    (path,) = (folder / "wandb").glob("offline-run-*/run-*.wandb")
+        mirror.ended(known)
+    mirror.close()
+    return only_run(folder)
+
+
+def only_run(folder: StudyFolder) -> dict[str, Any]:
+    (path,) = folder.wandb.glob("offline-run-*/run-*.wandb")
     return read_run(path)
+
+
+def epochs_of(run: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows that tell of an epoch; the one after them holds what a run gets at its end."""
+    return [logged for logged in run["rows"] if "epoch" in logged]
 
 
 def media(logged: dict[str, Any]) -> set[str]:
     return {key.partition("/")[0] for key in logged if key.startswith("embedding")}
 
 
-def opened(run: dict[str, Any], key: str) -> Any:
-    """A table or a cloud as JSON, anything else as a picture."""
-    path = run["path"] / "files" / run["rows"][-1][f"{key}/path"]
+def opened(run: dict[str, Any], key: str, logged: dict[str, Any] | None = None) -> Any:
+    """What a row, the last unless given, holds: a table or a cloud as JSON, anything else as a picture."""
+    path = run["path"] / "files" / (logged or run["rows"][-1])[f"{key}/path"]
     return json.loads(path.read_text()) if path.suffix == ".json" else Image.open(path)
 
 
@@ -142,9 +166,10 @@ def test_an_offline_study_mirrors_every_trial_epoch_and_picture(
         run = runs[name]
         assert (run["group"], run["job_type"], run["exit_code"]) == ("small", "search", 0)
         assert run["config"].items() >= (known.params | {"head": "arcface", "seed": known.seed}).items()
-        assert run["summary"]["status"] == known.status
-        assert [logged["_step"] for logged in run["rows"]] == [row["epoch"] for row in known.epochs]
-        for logged, told in zip(run["rows"], known.epochs, strict=True):
+        assert run["config"]["orchestrator"]["study"] == results.study.model_dump(mode="json")
+        assert run["summary"]["status"] == SAID[known.status]
+        assert [logged["_step"] for logged in run["rows"]] == [*range(1, known.last_epoch + 1), known.last_epoch + 1]
+        for logged, told in zip(epochs_of(run), known.epochs, strict=True):
             assert logged.items() >= (told["metrics"] | {"objective": told["objective"]}).items()
             with Image.open(run["path"] / "files" / logged["embedding/path"]) as picture:
                 assert picture.format == "PNG"
@@ -157,17 +182,23 @@ def test_an_offline_study_mirrors_every_trial_epoch_and_picture(
             assert (film.format, film.n_frames) == ("GIF", len(known.epochs))
 
 
-def test_a_finished_run_gets_its_best_picture_its_table_its_film_and_its_cloud_at_the_last_step(
+def test_a_finished_run_gets_its_best_picture_its_table_and_its_film_after_its_last_row(
     study: Study, tmp_path: Path
 ) -> None:
     run = mirrored(study, tmp_path, [0.5, 0.9, 0.9, 0.7])
     *before, last = run["rows"]
-    assert [(logged["_step"], logged["objective"], logged["train/loss"]) for logged in run["rows"]] == [
+    assert [(logged["_step"], logged["objective"], logged["train/loss"]) for logged in before] == [
         (1, 0.5, 1), (2, 0.9, 1 / 2), (3, 0.9, 1 / 3), (4, 0.7, 1 / 4),
     ]  # fmt: skip
-    assert [media(logged) for logged in before] == [{"embedding"}] * 3
-    assert media(last) == {"embedding"} | AT_THE_END
-    assert run["summary"]["objective"] == {"last": 0.7}
+    assert [media(logged) for logged in before] == [EACH_EPOCH] * 4
+    assert (last["_step"], media(last)) == (5, AT_THE_END)
+    assert not {"epoch", "objective", "train/loss"} & set(last)
+    assert (run["summary"]["objective"], run["summary"]["best_objective"], run["summary"]["best_epoch"]) == (
+        0.7,
+        0.9,
+        2,
+    )
+    assert run["summary"]["objective_by_epoch"] == [0.5, 0.9, 0.9, 0.7]
 
     assert last["embedding_best/caption"] == "after epoch 2, the best"
     assert last["embedding_best/sha256"] == before[1]["embedding/sha256"] != before[2]["embedding/sha256"]
@@ -177,9 +208,10 @@ def test_a_finished_run_gets_its_best_picture_its_table_its_film_and_its_cloud_a
     table = opened(run, "embedding_table")
     assert table["columns"] == ["x1", "x2", "x3", "label"]
     assert (np.array(table["data"]) == np.column_stack([points(4), LABELS])).all()
-    cloud = np.array(opened(run, "embedding_3d"))
-    assert np.allclose(cloud[:, :3], points(4).astype(float), atol=1e-6)
-    assert len(np.unique(cloud[:, 3:], axis=0)) == 10
+    for number, logged in enumerate(before, start=1):
+        cloud = np.array(opened(run, "embedding_3d", logged))
+        assert np.allclose(cloud[:, :3], points(number).astype(float), atol=1e-6)
+        assert len(np.unique(cloud[:, 3:], axis=0)) == 10
 
 
 @pytest.mark.parametrize("dimensions", [2, 5])
@@ -187,96 +219,52 @@ def test_only_an_embedding_in_space_becomes_a_cloud(
     load_small: Callable[..., Study], tmp_path: Path, dimensions: int
 ) -> None:
     run = mirrored(load_small(embedding_dim=str(dimensions)), tmp_path, [0.5, 0.6])
-    assert media(run["rows"][-1]) == {"embedding"} | AT_THE_END - {"embedding_3d"}
+    assert [media(logged) for logged in run["rows"]] == [{"embedding"}, {"embedding"}, AT_THE_END]
     table = opened(run, "embedding_table")
     assert table["columns"] == [*(f"x{number}" for number in range(1, dimensions + 1)), "label"]
     assert (np.array(table["data"]) == np.column_stack([points(2, dimensions), LABELS])).all()
 
 
 @pytest.mark.parametrize(
-    ("status", "expected"),
-    [("completed", AT_THE_END), ("stopped", AT_THE_END), ("diverged", set()), ("failed", set()), ("running", set())],
+    ("status", "said", "exit_code", "keepsakes"),
+    [
+        ("completed", "finished", 0, True),
+        ("stopped", "stopped early", 0, True),
+        ("diverged", "diverged", 1, False),
+        ("failed", "failed", 1, False),
+        ("running", "interrupted", 255, False),
+    ],
 )
-def test_only_a_run_that_was_not_lost_gets_its_keepsakes(
-    study: Study, tmp_path: Path, status: str, expected: set[str]
+def test_a_run_ends_as_its_trial_did_and_only_one_that_was_not_lost_gets_keepsakes(
+    study: Study, tmp_path: Path, status: str, said: str, exit_code: int, keepsakes: bool
 ) -> None:
     run = mirrored(study, tmp_path, [0.5, 0.6], status)
-    assert media(run["rows"][-1]) == {"embedding"} | expected
-    assert len(run["rows"]) == 2
+    assert (run["summary"]["status"], run["exit_code"]) == (said, exit_code)
+    assert [media(logged) for logged in run["rows"]] == [EACH_EPOCH] * 2 + [AT_THE_END] * keepsakes
     files = {path.suffix for path in (run["path"] / "files").rglob("*") if path.is_file()}
-    assert files == ({".png", ".gif", ".json"} if expected else {".png"})
+    assert files == ({".png", ".gif", ".json"} if keepsakes else {".png", ".json"})
 
 
 @pytest.mark.parametrize("status", ["completed", "diverged"])
 def test_a_run_without_an_epoch_has_nothing_to_keep(study: Study, tmp_path: Path, status: str) -> None:
     run = mirrored(study, tmp_path, [], status)
     assert run["rows"] == []
-    assert run["summary"]["status"] == status
+    assert run["summary"]["status"] == {"completed": "finished"}.get(status, status)
 
 
-@pytest.mark.parametrize("earlier", [1, 2])
-def test_what_an_earlier_driver_has_seen_comes_from_the_folder(study: Study, tmp_path: Path, earlier: int) -> None:
+@pytest.mark.parametrize("earlier", [1, 2, 3])
+def test_a_resumed_run_is_written_whole_and_once(study: Study, tmp_path: Path, earlier: int) -> None:
+    """What an earlier driver has seen comes from the record; what it has written of the run is replaced."""
     objectives = [0.9, 0.6, 0.8]
-    whole = mirrored(study, tmp_path / "whole", objectives)["rows"][-1]
+    whole = mirrored(study, tmp_path / "whole", objectives)
+    mirrored(study, tmp_path / "resumed", objectives[:earlier], "running")
     resumed = mirrored(study, tmp_path / "resumed", objectives, earlier=earlier)
-    for key in AT_THE_END:
-        assert resumed["rows"][-1][f"{key}/sha256"] == whole[f"{key}/sha256"], key
-    assert resumed["rows"][-1]["embedding_best/caption"] == "after epoch 1, the best"
-    assert [logged["_step"] for logged in resumed["rows"]] == ([2, 3] if earlier == 1 else [3])
-
-
-def test_a_driver_that_was_killed_after_the_last_epoch_costs_no_keepsakes(study: Study, tmp_path: Path) -> None:
-    """All epochs are on record, the end is not: the resumed trial reports nothing and ends as completed."""
-    run = mirrored(study, tmp_path, [0.5, 0.6], earlier=2)
-    assert {key for logged in run["rows"] for key in media(logged)} >= AT_THE_END
-
-
-def test_keepsakes_recall_only_what_they_have_not_drawn_and_what_was_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, known, kept = StudyFolder(tmp_path), trial(), Keepsakes(LABELS)
-    known.epochs = [row(epoch) for epoch in (1, 2, 3, 4)]
-    folder.save_embedding(known.name, 1, points(1))
-    folder.save_embedding(known.name, 3, points(3))
-    first = kept.draw(known, known.epochs[3], points(4))
-    kept.draw(known, known.epochs[2], points(3))
-    drawn: list[int] = []
-    honest = Keepsakes.draw
-    monkeypatch.setattr(Keepsakes, "draw", lambda self, *given: (drawn.append(given[1]["epoch"]), honest(self, *given)))
-    kept.recall(known, folder)
-    assert drawn == [1]
-    assert sorted(kept.frames) == [1, 3, 4]
-    assert kept.frames[4] == first
-    assert kept.last is not None
-    assert (kept.last == points(4)).all()
-
-
-def test_the_cloud_has_the_colours_of_the_classes() -> None:
-    kept = Keepsakes(LABELS)
-    assert kept.cloud() is None
-    kept.draw(trial(), row(1), points())
-    assert [tuple(map(int, colour)) for colour in kept.cloud()[:10, 3:]] == [
-        (int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)) for colour in COLOURS
-    ]
-
-
-@pytest.mark.parametrize(
-    ("status", "exit_code"), [("completed", 0), ("stopped", 0), ("diverged", 1), ("failed", 1), ("running", 1)]
-)
-def test_a_run_ends_as_its_trial_did(study: Study, tmp_path: Path, status: Any, exit_code: int) -> None:
-    tracker = Tracker(study, "abcd", tmp_path / "wandb", LABELS, pytest.fail)
-    known = trial()
-    tracker.started(known)
-    tracker.epoch(known, row(1), points())
-    if status != "running":
-        known.status, known.reason = status, "a reason"
-        tracker.ended(known)
-    tracker.close()
-
-    (path,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
-    run = read_run(path)
-    assert run["exit_code"] == exit_code
-    assert run["summary"]["status"] == ("interrupted" if status == "running" else status)
+    assert [logged["_step"] for logged in resumed["rows"]] == [1, 2, 3, 4]
+    for one, other in zip(whole["rows"], resumed["rows"], strict=True):
+        assert {key: value for key, value in one.items() if "sha256" in key} == {
+            key: value for key, value in other.items() if "sha256" in key
+        }
+    assert resumed["summary"]["status"] == "finished"
 
 
 def test_what_fails_in_the_mirror_is_said_once_and_disturbs_nothing(
@@ -287,41 +275,74 @@ def test_what_fails_in_the_mirror_is_said_once_and_disturbs_nothing(
 
     said: list[str] = []
     monkeypatch.setattr(wandb, "init", refuse)
-    tracker = Tracker(study, "abcd", tmp_path / "wandb", LABELS, said.append)
+    mirror = Mirror(begun(study, tmp_path), said.append)
     for name in ("arcface-000", "arcface-001"):
-        tracker.started(trial(name))
-        tracker.epoch(trial(name), row(1), points())
-        tracker.ended(trial(name))
-    tracker.close()
-    assert said == ["the W&B mirror stopped: OSError: no space left on device; the study's own record goes on"]
-
-
-def test_online_without_a_key_is_offline_and_said_in_one_line(
-    load_small: Callable[..., Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
-    said: list[str] = []
-    tracker = Tracker(load_small(tracking="{mode: online}"), "abcd", tmp_path / "wandb", LABELS, said.append)
-    tracker.started(trial())
-    tracker.epoch(trial(), row(1), points())
-    tracker.close()
-
-    (path,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
-    assert len(read_run(path)["rows"]) == 1
-    assert said == ["no W&B key: runs are kept offline; wandb login, then wandb sync sends them"]
+        known = trial(name)
+        mirror.started(known)
+        known.epochs.append(row(1))
+        mirror.epoch(known)
+        known.status = "completed"
+        mirror.ended(known)
+    mirror.close()
+    assert said == ["W&B: OSError: no space left on device; the study's own record goes on"]
 
 
 @pytest.mark.parametrize("job", ["confirmation", "final"])
 def test_runs_after_the_search_are_known_as_such_and_repeat_no_picture(study: Study, tmp_path: Path, job: str) -> None:
     run = mirrored(study, tmp_path, [0.5, 0.6], job=job)
     assert (run["job_type"], run["exit_code"]) == (job, 0)
-    assert [logged["objective"] for logged in run["rows"]] == [0.5, 0.6]
+    assert [logged["epoch"] for logged in run["rows"]] == [1, 2]
+    assert [logged.get("objective") for logged in run["rows"]] == ([0.5, 0.6] if job == "confirmation" else [None] * 2)
     assert not media(run["rows"][-1])
+
+
+def test_what_a_final_model_reaches_on_images_that_it_trains_on_is_not_called_validation() -> None:
+    told = {"epoch": 2, "objective": 0.99, "metrics": {"val/cluster_accuracy": 0.99, "train/loss": 0.1}}
+    assert row_of(told, "final") == {"epoch": 2, "trained_images/cluster_accuracy": 0.99, "train/loss": 0.1}
 
 
 def test_pictures_can_be_left_out(load_small: Callable[..., Study], tmp_path: Path) -> None:
     run = mirrored(load_small(tracking="{pictures: false}"), tmp_path, [0.5, 0.6], earlier=1)
-    assert [logged["objective"] for logged in run["rows"]] == [0.6]
+    assert [logged["objective"] for logged in run["rows"]] == [0.5, 0.6]
     assert not media(run["rows"][0])
     assert not [path for path in (run["path"] / "files").rglob("*") if path.is_file()]
+
+
+def test_a_mirror_that_is_behind_leaves_out_pictures_and_never_a_row(study: Study, tmp_path: Path) -> None:
+    """Only so many pictures may wait; the others are left out, counted and said."""
+    folder, known, said, free = begun(study, tmp_path), trial(), list[str](), threading.Event()
+
+    class Slow(Inbox):
+        def take(self) -> Any:
+            free.wait()  # as if drawing took very long
+            return super().take()
+
+    mirror = Mirror(folder, said.append, Slow(room=3))
+    mirror.started(known)
+    for epoch in range(1, 11):
+        folder.save_embedding(known.name, epoch, points(epoch))
+        known.epochs.append(row(epoch))
+        mirror.epoch(known)
+    known.status = "completed"
+    mirror.ended(known)
+    free.set()
+    mirror.close()
+    run = only_run(folder)
+    assert [logged["objective"] for logged in epochs_of(run)] == [each["objective"] for each in known.epochs]
+    assert [logged["epoch"] for logged in epochs_of(run) if media(logged)] == [1, 2, 3]
+    assert run["summary"]["pictures_left_out"] == 7
+    assert said == ["7 pictures were left out at W&B, so that it kept up; every row is there"]
+
+
+def test_pbt_changes_the_configuration_of_a_run(study: Study, tmp_path: Path) -> None:
+    folder, known = begun(study, tmp_path), trial()
+    known.epochs = [row(1)]
+    mirror = Mirror(folder, pytest.fail)
+    mirror.started(known)
+    while not list(folder.wandb.glob("offline-run-*")):
+        time.sleep(0.01)
+    known.params = {"margin_rad": 0.4, "scale": 15.0}
+    known.status = "completed"
+    mirror.ended(known)
+    mirror.close()
+    assert only_run(folder)["config"]["margin_rad"] == 0.4

@@ -1,0 +1,66 @@
+"""The verbs: parses, prints, sets the exit code, nothing else.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or study, 3 finished but some trials failed, 4 cannot run here,
+130 interrupted (and resumable). Data goes to stdout, progress and errors to stderr.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli import looking, models, running
+
+app = typer.Typer(
+    help="Searches for the best embedding head: softmax, triplet, ArcFace, CosFace, SphereFace, hybrid.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+VERBS: dict[str, Callable[..., None]] = {  # in the order in which --help lists them
+    "plan": running.plan,
+    "launch": running.launch,
+    "resume": running.resume,
+    "confirm": running.confirm,
+    "test": running.unseal,
+    "export": models.export,
+    "status": looking.status,
+    "stop": running.stop,
+    "best": looking.best,
+    "report": looking.report,
+    "compare": looking.compare,
+    "inspect": looking.inspect,
+    "dashboard": looking.dashboard,
+    "sync": looking.sync,
+    "embed": models.embed,
+}
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+def version(asked: bool) -> None:
+    """Prints the version and ends."""
+    if asked:
+        from orchestrator import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options before the verb."""
+
+
+for name, verb in VERBS.items():
+    app.command(name)(verb)

@@ -1,0 +1,49 @@
+"""What the verbs share: arguments, exit codes, how refusals and results are said."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+DONE, FAILED, WRONG, SOME_FAILED, CANNOT, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A study's folder, such as results/quick.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@contextmanager
+def errors() -> Iterator[None]:
+    """Turns refusals into a message and an exit code."""
+    from orchestrator.errors import Refused, StudyError
+
+    try:
+        yield
+    except Refused as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(WRONG if isinstance(error, StudyError) else CANNOT) from error
+    except KeyboardInterrupt:
+        print("ended at once; a study that was running goes on with orchestrator resume", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def show(*things: Any) -> None:
+    """Prints tables and lines, for people; of several empty lines in a row one."""
+    from rich.console import Console
+
+    console, before = Console(), None
+    for thing in things:
+        if not thing and before == thing:
+            continue
+        before = thing
+        console.print(thing, highlight=False, markup=False, soft_wrap=isinstance(thing, str))
+
+
+def print_json(content: Any) -> None:
+    """Prints what `--json` asks for."""
+    print(json.dumps(content, indent=2))

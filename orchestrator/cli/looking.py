@@ -1,0 +1,123 @@
+"""The verbs that look at studies: status, best, report, compare, inspect, dashboard, sync."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli.common import FAILED, AsJson, Folder, errors, print_json, show
+
+
+def status(folder: Folder, json: AsJson = False) -> None:
+    """Print how far a study is; works from another terminal while it runs."""
+    with errors():
+        from orchestrator import tables
+        from orchestrator.results import Results
+
+        known = Results(folder)
+        if json:
+            print_json(known.as_dict())
+        else:
+            show(*tables.status(known))
+
+
+def best(folder: Folder, json: AsJson = False) -> None:
+    """Print the best configuration of each head, and write each as best/<head>.yaml, ready to launch again."""
+    with errors():
+        from orchestrator import leaderboards
+        from orchestrator.results import Results
+
+        known = Results(folder)
+        written = known.write_best()
+        if not written:
+            print(f"no trial of {known.study.name} has ended with a result yet", file=sys.stderr)
+            raise typer.Exit(FAILED)
+        if json:
+            print_json({"best": known.as_dict()["leaderboard"], "files": [str(path) for path in written]})
+        else:
+            lines = leaderboards.leaderboard_of(known), leaderboards.verdicts(known)
+            show(*(each for several in lines for each in several), *(f"orchestrator launch {path}" for path in written))
+
+
+def report(folder: Folder, json: AsJson = False) -> None:
+    """Write report.html into a study's folder, one page with everything; works while it runs."""
+    with errors():
+        from orchestrator import report as reporting
+        from orchestrator.results import Results
+
+        path = reporting.write(Results(folder))
+        if json:
+            print_json({"report": str(path), "bytes": path.stat().st_size})
+        else:
+            print(path)
+
+
+def compare(
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER", help="Studies' folders, such as results/quick.")],
+    figure: Annotated[Path, typer.Option("--figure", help="Where the figure is written, .png or .svg.")] = Path(
+        "compare.png"
+    ),
+    json: AsJson = False,
+) -> None:
+    """Put studies side by side: the best of each head as a table and a figure, and what differs between them."""
+    with errors():
+        from orchestrator.comparison import Comparison
+        from orchestrator.results import Results
+
+        compared = Comparison([Results(folder) for folder in folders])
+        compared.draw(figure)
+        if json:
+            print_json({**compared.as_dict(), "figure": str(figure)})
+        else:
+            show(*compared.table(), f"figure    {figure}")
+
+
+def dashboard(
+    folder: Folder,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="The port on this machine; 0 takes a free one.")
+    ] = 8080,
+) -> None:
+    """Show a study's trials in Optuna's dashboard, a web page that follows a running search, until Ctrl-C."""
+    with errors():
+        from orchestrator.dashboard import HOST, server
+
+        with server(folder, port) as page, suppress(KeyboardInterrupt):
+            print(f"http://{HOST}:{page.server_port}/dashboard shows {folder}, to this machine only; Ctrl-C ends it")
+            sys.stdout.flush()
+            page.serve_forever()
+
+
+def inspect(
+    source: Annotated[
+        str, typer.Argument(metavar="STUDY", help="A study's folder, or its sweep at W&B: entity/project/sweep.")
+    ],
+    json: AsJson = False,
+) -> None:
+    """Look at a study whole, from its folder or its sweep at W&B: progress, best, what settings matter, failures."""
+    with errors():
+        from orchestrator.inspection import inspected
+
+        with inspected(source) as known:
+            if json:
+                print_json(known.as_dict())
+            else:
+                show(*known.lines())
+
+
+def sync(folder: Folder, json: AsJson = False) -> None:
+    """Send to Weights & Biases what it does not have of a study yet, from the study's records."""
+    with errors():
+        from functools import partial
+
+        from orchestrator.tracking.sync import sync as run
+
+        synced = run(folder, partial(print, file=sys.stderr))
+        if json:
+            print_json(synced.as_dict())
+        else:
+            print(synced)

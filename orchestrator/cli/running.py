@@ -1,0 +1,149 @@
+"""The verbs that run a study: plan, launch, resume, confirm, test, stop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli.common import DONE, INTERRUPTED, SOME_FAILED, AsJson, Folder, errors, print_json, show
+
+if TYPE_CHECKING:
+    from orchestrator.results import Results
+    from orchestrator.study import Study
+
+StudySource = Annotated[
+    str,
+    typer.Argument(metavar="STUDY", help="A study's YAML file, or a shipped one: quick, mnist_3d, mnist_2d."),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Override a key of the study: --set training.epochs=3"),
+]
+ResultsFolder = Annotated[Path, typer.Option("--results", help="Where studies' folders are made.")]
+StartFrom = Annotated[
+    Path | None,
+    typer.Option("--start-from", help="A finished study's folder, whose best each head's first trial takes over."),
+]
+NextName = Annotated[bool, typer.Option("--next-name", help="If the name is taken, take name-2, name-3, …")]
+
+
+def plan(
+    study: StudySource,
+    set: Overrides = None,
+    results: ResultsFolder = Path("results"),
+    next_name: NextName = False,
+    start_from: StartFrom = None,
+    json: AsJson = False,
+) -> None:
+    """Print what a study will search and cost, and whether it can run here. Starts nothing."""
+    with errors():
+        from orchestrator import plan as planning
+
+        planned = planning.make(_loaded(study, set or [], results, next_name, start_from), results)
+        if json:
+            print_json(planned.as_dict())
+        else:
+            from orchestrator import tables
+
+            show(*tables.plan(planned))
+
+
+def launch(
+    study: StudySource,
+    set: Overrides = None,
+    results: ResultsFolder = Path("results"),
+    next_name: NextName = False,
+    start_from: StartFrom = None,
+    online: Annotated[
+        bool, typer.Option("--online", help="Send runs to Weights & Biases while the search runs.")
+    ] = False,
+    no_tracking: Annotated[bool, typer.Option("--no-tracking", help="Keep no Weights & Biases runs.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Plan a study, search, and confirm the best of each head on fresh seeds; every epoch is recorded."""
+    with errors():
+        if online and no_tracking:
+            raise typer.BadParameter("--online and --no-tracking exclude each other")
+        from orchestrator.progress import for_this_terminal
+        from orchestrator.search import launch as run
+
+        mode = ["tracking.mode=online"] if online else ["tracking.mode=off"] if no_tracking else []
+        loaded = _loaded(study, [*(set or ()), *mode], results, next_name, start_from)
+        _ended(run(loaded, results, for_this_terminal()), json)
+
+
+def resume(folder: Folder, json: AsJson = False) -> None:
+    """Go on with an interrupted study, to exactly the planned number of trials."""
+    with errors():
+        from orchestrator.progress import for_this_terminal
+        from orchestrator.search import resume as run
+
+        _ended(run(folder, for_this_terminal()), json)
+
+
+def confirm(
+    folder: Folder,
+    top: Annotated[int | None, typer.Option("--top", min=1, help="How many configurations of each head.")] = None,
+    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="How many fresh seeds of each.")] = None,
+    racing: Annotated[
+        bool | None, typer.Option("--racing/--no-racing", help="Stop configurations that are clearly behind.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Train the best configurations of a finished search on more fresh seeds, or more configurations on them."""
+    with errors():
+        from orchestrator.progress import for_this_terminal
+        from orchestrator.search import confirm as run
+
+        _ended(run(folder, top, seeds, racing, for_this_terminal()), json)
+
+
+def unseal(
+    folder: Folder,
+    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="How many final models of each head.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Open it once more; every output will say so.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Open the sealed test set, once: trains each head's best on train and validation images, and measures it."""
+    with errors():
+        from orchestrator.progress import for_this_terminal
+        from orchestrator.verdict import opening
+
+        ended = opening.open_test(folder, seeds, again, for_this_terminal())
+        _ended(ended, json, interrupted=not ended.test.heads)
+
+
+def stop(folder: Folder) -> None:
+    """End a running study gracefully; `resume` goes on with it later."""
+    with errors():
+        from orchestrator.records import StudyFolder, request_stop
+
+        print(request_stop(StudyFolder(folder)))
+
+
+def _loaded(source: str, overrides: list[str], results: Path, next_name: bool, start_from: Path | None) -> Study:
+    """The study that a command line names."""
+    from orchestrator import plan as planning
+    from orchestrator.study import Study
+
+    study = Study.load(source, overrides)
+    if start_from:
+        from orchestrator.verdict.starts import start_from as carry
+
+        study = carry(study, start_from, planning.classes_of(study))
+    return planning.free_name(study, results) if next_name else study
+
+
+def _ended(results: Results, json: bool, interrupted: bool = False) -> None:
+    """Says what a search found, and exits with what became of it."""
+    from orchestrator import leaderboards
+
+    if json:
+        print_json(results.as_dict())
+    else:
+        show(*leaderboards.ending(results))
+    if interrupted or not results.finished:
+        raise typer.Exit(INTERRUPTED)
+    raise typer.Exit(SOME_FAILED if any(run.lost for _, run in results.runs) else DONE)

@@ -1,0 +1,8 @@
+"""The Weights & Biases mirror: what people look at. The study's own record is the truth, and all here is made from it.
+
+    recorder ─ inbox ─ mirror ─ run          while a study runs: one thread of the driver, online or offline
+    records ─────────── sync ─ run           later: what W&B lacks, and nothing twice
+    W&B ─ remote ─ records                   back again, to look at a sweep as at a folder
+
+Only this package imports wandb. A trial never does, and no key reaches a worker, a record or a study.
+"""
