@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 from pathlib import Path
 from types import ModuleType
 
@@ -10,17 +10,12 @@ import pytest
 
 from orchestrator import Results, Study, plan
 from orchestrator.records import write_atomic
+from tests.benchmarks import tracking
 
 
 @pytest.fixture
 def overhead() -> ModuleType:
-    path = Path(__file__).parent / "benchmarks" / "overhead.py"
-    spec = importlib.util.spec_from_file_location("overhead", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("tests.benchmarks.overhead")
 
 
 def test_the_study_of_the_overhead_benchmark_is_forty_trials_of_one_epoch(overhead: ModuleType, tmp_path: Path) -> None:
@@ -44,3 +39,11 @@ def test_overhead_is_what_is_left_of_the_wall_time_beside_training(overhead: Mod
     assert found["outside_training_s_per_trial"] == (2 * 10.0 - 4 * 3.0) / 4
     assert found["outside_training_share_of_wall"] == 0.4
     assert (found["setup_s_first_in_a_process"], found["setup_s_later_worst"]) == (2.0, 0.1)
+
+
+@pytest.mark.parametrize("way", tracking.WAYS)
+def test_the_searches_of_the_tracking_benchmark_differ_in_tracking_alone(way: str, tmp_path: Path) -> None:
+    study = Study.load("quick", [*tracking.OVERRIDES, f"tracking.mode={way}"])
+    assert plan.make(study, tmp_path).trials == 8
+    off = Study.load("quick", [*tracking.OVERRIDES, "tracking.mode=off"])
+    assert study.model_dump(exclude={"tracking"}) == off.model_dump(exclude={"tracking"})

@@ -10,12 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator import Results, launch
+from orchestrator import Results, launch, report, winners
 from orchestrator.errors import CannotRun
 from orchestrator.study import Study
 from search_spaces.heads import HEADS
 
 SIX = "{" + ", ".join(f"{head}: " for head in HEADS) + "}"
+
+
+@pytest.fixture
+def search_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps no models and draws no report: what follows a search has tests of its own."""
+    monkeypatch.setattr(winners, "examine", lambda *given: None)
+    monkeypatch.setattr(report, "write", lambda *given: None)
 
 
 def by_head(results: Results) -> Counter[str]:
@@ -61,6 +68,7 @@ def test_all_six_heads_are_searched_equally_recorded_and_handed_back(
     assert (repeated.params, repeated.seed) == (found.params, found.seed)
 
 
+@pytest.mark.usefixtures("search_alone")
 def test_one_trial_at_a_time_gives_the_same_search_again(load_small: Callable[..., Study], tmp_path: Path) -> None:
     study = load_small(search="{trials_per_head: 2, concurrent_trials: 1}", tracking="{mode: 'off'}")
     first, second = (launch(study, tmp_path / name) for name in ("first", "second"))
@@ -71,6 +79,7 @@ def test_one_trial_at_a_time_gives_the_same_search_again(load_small: Callable[..
         assert [row["objective"] for row in trial.epochs] == [row["objective"] for row in second.trials[name].epochs]
 
 
+@pytest.mark.usefixtures("search_alone")
 def test_a_grid_without_a_scheduler_trains_every_trial_to_its_end(
     load_small: Callable[..., Study], tmp_path: Path
 ) -> None:
@@ -84,6 +93,7 @@ def test_a_grid_without_a_scheduler_trains_every_trial_to_its_end(
     assert not results.folder.wandb.exists()
 
 
+@pytest.mark.usefixtures("search_alone")
 @pytest.mark.parametrize("trials", [3, 4])
 def test_pbt_moves_margins_while_models_train(load_small: Callable[..., Study], tmp_path: Path, trials: int) -> None:
     study = load_small(
