@@ -14,6 +14,8 @@ from torch import Tensor
 
 from lightning_modules.geometry import blocks
 
+SAME_COST = 1e-6  # of all points' squared distances from the origin
+
 
 def _seed_centres(points_ND: Tensor, clusters: int, generator: torch.Generator) -> Tensor:
     """k-means++ (Arthur and Vassilvitskii 2007): each centre drawn by its squared distance to those before."""
@@ -70,15 +72,21 @@ def kmeans(
 ) -> Tensor:
     """Cluster numbers (N,) of the cheapest of `restarts` runs of k-means; deterministic for a seed.
 
+    Of runs that cost the same but for rounding, which differs between processors and sizes of blocks, the first.
+
     `spherical` clusters by angle (Dhillon and Modha 2001): points and centres live on the unit sphere.
     """
     placed_ND = blocks.placed(points_ND, spherical)
     middle_D = -F.normalize(points_ND.float()).mean(0) if spherical else None  # of the sphere, after centring
     generator = torch.Generator(placed_ND.device).manual_seed(seed)
-    runs = (
-        _lloyd(placed_ND, _seed_centres(placed_ND, clusters, generator), middle_D, iterations) for _ in range(restarts)
-    )
-    return min(runs, key=lambda run: run[1])[0]
+    rounding = SAME_COST * float(placed_ND.square().sum(dtype=torch.float64))
+    best_N, lowest = None, math.inf
+    for _ in range(restarts):
+        assigned_N, cost = _lloyd(placed_ND, _seed_centres(placed_ND, clusters, generator), middle_D, iterations)
+        if best_N is None or cost < lowest - rounding:
+            best_N, lowest = assigned_N, cost
+    assert best_N is not None
+    return best_N
 
 
 def matched(clusters_N: Tensor, labels_N: Tensor, num_classes: int) -> Tensor:

@@ -175,6 +175,7 @@ def _draw(axes: Any, points: NDArray[np.float64], panel: Panel, names: list[str]
         axes.axvline(0, color=FAINT, linewidth=0.5, zorder=0)
         axes.set_aspect("equal")
         half *= 1.05
+    half *= 1 + 1e-6  # no point lies outside by rounding
     for letter, centre in zip("xyz", middle, strict=False):
         getattr(axes, f"set_{letter}lim")(centre - half, centre + half)
     if spatial:

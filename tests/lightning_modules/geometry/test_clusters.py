@@ -298,3 +298,15 @@ def test_kmeans_is_the_same_in_blocks_of_any_size(spherical: bool, monkeypatch: 
     whole = clusters.kmeans(points, 6, spherical=spherical)
     monkeypatch.setattr(blocks, "BLOCK", 50)
     assert torch.equal(clusters.kmeans(points, 6, spherical=spherical), whole)
+
+
+@pytest.mark.parametrize(
+    ("costs", "chosen"), [((-5.0, -5.0 - 1e-7), 0), ((-5.0, -5.1), 1), ((-5.0, -6.0, -6.0 - 1e-7), 1)]
+)
+def test_of_runs_that_differ_by_rounding_alone_the_first_is_taken(
+    costs: tuple[float, ...], chosen: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = iter([(torch.full((4,), number), cost) for number, cost in enumerate(costs)])
+    monkeypatch.setattr(clusters, "_lloyd", lambda *given: next(runs))
+    found = clusters.kmeans(torch.eye(4), 2, spherical=False, restarts=len(costs))
+    assert found.tolist() == [chosen] * 4
