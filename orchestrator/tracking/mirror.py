@@ -16,7 +16,7 @@ from orchestrator.results import Results
 from orchestrator.tracking import account, remote, sweep, workspace
 from orchestrator.tracking.inbox import Inbox, News
 from orchestrator.tracking.publish import UPLOAD_S, publish
-from orchestrator.tracking.run import About, TrialRun
+from orchestrator.tracking.run import SWEPT, About, TrialRun
 from orchestrator.tracking.sweep import Place
 
 CLOSE_S = 60.0  # the longest that the end of a study waits for a mirror that is busy, but well
@@ -110,9 +110,9 @@ class Mirror:
         """The sweep of runs that are there already, where its note is lost; else a new one."""
         about = self._about
         held = remote.runs_of(path, about.study_id, about.study.name) if Results(self._folder.root).runs else {}
-        place = remote.known_place(about, path, held) or sweep.create(
-            path, about.study, about.study.spaces(about.classes), list(held)
-        )
+        prior = [run.id for run in held.values() if run.job in SWEPT]
+        spaces = about.study.spaces(about.classes)
+        place = remote.known_place(about, path, held) or sweep.create(path, about.study, spaces, prior)
         place.keep(self._folder)
         return place
 
@@ -160,7 +160,7 @@ class Mirror:
         if self._place is None:  # which was said when it was lost
             return
         about, results = self._about, Results(self._folder.root)
-        held, missing = remote.lacking(about, self._place.path, lambda: results.runs, self._place.sweep)
+        held, missing = remote.lacking(about, self._place.path, results.runs, self._place.sweep)
         if missing:
             self._say(f"W&B lacks {len(missing)} runs; {self._remedy}")
         if results.finished:

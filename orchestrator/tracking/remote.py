@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +59,6 @@ def due(
 
 def runs_of(path: str, study_id: str, study: str) -> dict[str, Held]:
     """The runs of a study in a project, entity/project, by their ids; none where the project is not there yet."""
-
     mine = {"$and": [{"group": study}, {"config.study_id": study_id}]}
     asked = account.api().runs(path, filters=mine, per_page=PER_PAGE, lazy=False)
     found = map(_held, iter(asked))
@@ -78,13 +77,13 @@ def runs_of(path: str, study_id: str, study: str) -> dict[str, Held]:
 
 
 def lacking(
-    about: About, path: str, runs: Callable[[], Sequence[tuple[str, Trial]]], sweep: str = ""
+    about: About, path: str, runs: Sequence[tuple[str, Trial]], sweep: str = ""
 ) -> tuple[dict[str, Held], list[tuple[str, Trial]]]:
     """What W&B holds of a study, and which of these runs it does not have; asked again while it may just be slow."""
     end = time.monotonic() + LAG_S
     while True:
         held = runs_of(path, about.study_id, about.study.name)
-        missing = due(about, runs(), held, sweep)
+        missing = due(about, runs, held, sweep)
         if not missing or time.monotonic() > end:
             return held, missing
         time.sleep(LAG_S / 5)

@@ -77,7 +77,7 @@ def sync(folder: str | Path, say: Callable[[str], None]) -> Synced:
         refused = _send(about, path, swept, todo, say)
         if todo:
             sent = [each for each in todo if each[1].name not in refused]
-            held, missing = remote.lacking(about, path, lambda: sent, swept)
+            held, missing = remote.lacking(about, path, sent, swept)
             if missing:
                 raise account.Unavailable(f"{len(missing)} of {len(todo)} runs did not arrive whole")
         prior = [about.id_of(trial.name) for job, trial in results.runs if job in SWEPT and trial.name not in refused]
@@ -108,7 +108,7 @@ def _send(
             run.end()
         except Exception as error:
             in_a_row += 1
-            if isinstance(error, account.Unavailable | TimeoutError) or in_a_row == min(MOST_REFUSED, len(todo)):
+            if isinstance(error, account.Unavailable | TimeoutError) or in_a_row == MOST_REFUSED:
                 raise
             refused[trial.name] = f"{type(error).__name__}: {error}"
             say(f"{trial.name} refused: {refused[trial.name]}")

