@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,10 +124,13 @@ def few_colours(image: Image.Image, number: int) -> Image.Image:
     return strip.quantize(number, dither=Image.Dither.NONE).crop((0, 0, width, height))
 
 
+DRAWING = threading.Lock()  # matplotlib draws in one thread at a time; the W&B mirror and the report may both want to
+
+
 def rendered(figure: Figure, kind: str, dpi: int) -> bytes:
     """The figure as PNG or SVG; the same figure gives the same bytes."""
     stream = io.BytesIO()
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
-    with matplotlib.rc_context({"svg.hashsalt": "embedding-heads", "svg.fonttype": "none"}):
+    with DRAWING, matplotlib.rc_context({"svg.hashsalt": "embedding-heads", "svg.fonttype": "none"}):
         figure.savefig(stream, format=kind, dpi=dpi, metadata=metadata)
     return stream.getvalue()

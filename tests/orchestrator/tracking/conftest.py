@@ -179,12 +179,12 @@ def orchestrator(*words: str | Path, **environment: str) -> subprocess.Popen[str
 
 @pytest.fixture
 def launch_until() -> Iterator[Callable[..., Any]]:
-    """launch_until(study, results, epochs, **environment): an online search, once so many epochs are on record."""
+    """launch_until(epochs, *words, **environment): the program at a study "small", with so many epochs on record."""
     begun: list[subprocess.Popen[str]] = []
 
-    def launch(study: Path, results: Path, epochs: int, **environment: str) -> tuple[Any, StudyFolder]:
-        folder = StudyFolder(results / "small")
-        begun.append(orchestrator("launch", study, "--online", "--results", results, **environment))
+    def launch(epochs: int, *words: str | Path, **environment: str) -> tuple[Any, StudyFolder]:
+        folder = StudyFolder(Path(words[-1]) / "small" if words[0] == "launch" else Path(words[-1]))
+        begun.append(orchestrator(*words, **environment))
 
         def far_enough() -> bool:
             assert begun[-1].poll() is None, begun[-1].communicate()

@@ -19,6 +19,8 @@ from tests.wandb_server import Fault, WandbServer
 
 MakeFolder = Callable[..., StudyFolder]
 Tell = Callable[[StudyFolder, Callable[[str], None]], Told]
+# where wandb's service is ended because its server never answers, a thread of wandb's notices that and says so
+pytestmark = pytest.mark.filterwarnings("ignore:Exception in thread wandb-ServiceFinalizer")
 HOWS = ("refuse", "too_many", "broken", "hang", "drop")
 
 
