@@ -30,7 +30,6 @@ class Held:
     sweep: str | None
     config: Mapping[str, Any]
     summary: Mapping[str, Any]
-    url: str
     created: str
     heartbeat: str
 
@@ -106,7 +105,6 @@ def _held(run: Any) -> Held:
         sweep=run.sweep_name,
         config=dict(run.config),
         summary=dict(run.summary_metrics),
-        url=run.url,
         created=str(run.created_at or ""),
         heartbeat=str(run.heartbeat_at or ""),
     )
