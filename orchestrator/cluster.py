@@ -5,6 +5,7 @@ Never `ray stop`, never another Ray's folder: other people's Rays on the same ma
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import warnings
@@ -48,4 +49,22 @@ def local_ray(cpus: int, gpus: int, data_bytes: int, folder: Path) -> Iterator[N
     try:
         yield
     finally:
-        ray.shutdown()
+        with _no_collection():
+            ray.shutdown()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keeps other threads from collecting what refers to Ray: while it shuts down, that ends the process silently.
+
+    An object reference in a cycle of garbage is given back to Ray by whichever thread happens to collect it, and
+    Ray 2.60 exits with status 1 where that meets its shutdown.
+    """
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
