@@ -3,6 +3,7 @@
 .PHONY: run test lint bench lock clean
 
 PYTHON ?= python3
+PROCESSES ?= 2
 BIN := .venv/bin
 READY := .venv/.ready
 
@@ -10,7 +11,7 @@ run: $(READY)
 	$(BIN)/orchestrator launch quick --next-name
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 
 lint: $(READY)
 	$(BIN)/ruff check .

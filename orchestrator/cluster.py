@@ -24,6 +24,7 @@ ENVIRONMENT = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a diverged trial's last report has no metric
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's snapshots are never restored from: resume reads trials.jsonl
     "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_worker_niceness": "5",  # of 15: trials give way to Ray and the driver, but not to what runs in the background
 }
 
 

@@ -1,4 +1,4 @@
-"""Writes down what Tune's trials report, in the driver: first the record, then progress and the W&B mirror."""
+"""Writes down what Tune's trials report, in the driver: first the record, then progress."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from orchestrator.budget import HeadSchedulers, Source
 from orchestrator.driver_only import DriverOnly
 from orchestrator.progress import Progress
 from orchestrator.records import Event, Trial, Writer, apply
-from orchestrator.tracking.following import Follower
 
 
 class Recorder(DriverOnly, tune.Callback):
@@ -28,11 +27,10 @@ class Recorder(DriverOnly, tune.Callback):
         epochs: int,
         trials: dict[str, Trial],
         progress: Progress,
-        follower: Follower,
         schedulers: HeadSchedulers,
     ) -> None:
         self._writer, self._source, self._trials, self._epochs = writer, source, trials, epochs
-        self._progress, self._follower, self._schedulers = progress, follower, schedulers
+        self._progress, self._schedulers = progress, schedulers
         self._last_words: dict[str, dict[str, str]] = {}
 
     def _write(self, event: Event) -> None:
@@ -56,7 +54,6 @@ class Recorder(DriverOnly, tune.Callback):
             self._write({"event": "params", "trial": name, "epoch": epoch, "params": given["params"]})
         if not again or given["continues"]:
             self._progress.started(self._trials[name])
-        self._follower.started(self._trials[name])
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -78,7 +75,6 @@ class Recorder(DriverOnly, tune.Callback):
         self._write({"event": "epoch", "trial": name, **row})
         self._source.epoch(name, row)
         self._progress.epoch(known, row)
-        self._follower.epoch(known)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         name = trial.config["trial"]["name"]
@@ -103,7 +99,6 @@ class Recorder(DriverOnly, tune.Callback):
         self._write({"event": "end", "trial": name, "status": status, "reason": reason, **detail})
         self._source.end(name, status)
         self._progress.ended(self._trials[name])
-        self._follower.ended(self._trials[name])
 
 
 class StopRequest(DriverOnly, Stopper):

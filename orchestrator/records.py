@@ -20,7 +20,6 @@ import json
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,10 +31,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import CannotRun, Problem
+from orchestrator.locks import alone
 
 Event = dict[str, Any]
 Status = Literal["running", "completed", "stopped", "diverged", "failed"]
 SCRATCH = "heads-"
+LOOK_S = 0.5  # someone who only looks whether a study has a driver holds the lock for an instant
 
 
 def now() -> str:
@@ -97,11 +98,18 @@ def replay(events: list[Event]) -> dict[str, Trial]:
 
 def read_lines(path: Path) -> list[Event]:
     """All complete lines of a JSON-lines file; an unfinished last one was never written."""
+    return whole_lines(path, 0)[0]
+
+
+def whole_lines(path: Path, start: int, end: int | None = None) -> tuple[list[Event], int]:
+    """The complete lines of a JSON-lines file between two positions, and where the last of them ends."""
     if not path.exists():
-        return []
-    content = path.read_bytes()
+        return [], start
+    with open(path, "rb") as file:
+        file.seek(start)
+        content = file.read(-1 if end is None else max(0, end - start))
     whole = content[: content.rfind(b"\n") + 1]
-    return [json.loads(line) for line in whole.splitlines() if line]
+    return [json.loads(line) for line in whole.splitlines() if line], start + len(whole)
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
@@ -151,10 +159,16 @@ class StudyFolder:
         self.wandb_file = root / "wandb.json"
         self.ray = root / "ray"
         self.lock_file = root / ".lock"
+        self.mirror_lock = root / ".mirror.lock"
+        self.sync_lock = root / ".sync.lock"
         self.stop_file = root / "stop"
 
     def exists(self) -> bool:
         return self.study_file.exists()
+
+    def records(self) -> dict[str, Path]:
+        """The records, each with the part of the study that it tells of."""
+        return {"search": self.trials_file, "confirmation": self.confirmation_file, "final": self.test_file}
 
     def events(self) -> list[Event]:
         return read_lines(self.trials_file)
@@ -181,11 +195,9 @@ class StudyFolder:
     def writer(self) -> Iterator[Writer]:
         """The one that may write; the lock goes with the process, however it ends. Raises CannotRun if taken."""
         self.root.mkdir(parents=True, exist_ok=True)
-        with open(self.lock_file, "w") as lock:
-            if not _lock(lock):
-                fix = f"watch it: orchestrator status {self.root}, or end it: orchestrator stop {self.root}"
-                problem = Problem(str(self.root), "one driver at a time works on a study", "another is at work", fix)
-                raise CannotRun([problem])
+        fix = f"watch it: orchestrator status {self.root}, or end it: orchestrator stop {self.root}"
+        taken = Problem(str(self.root), "one driver at a time works on a study", "another is at work", fix)
+        with alone(self.lock_file, taken, LOOK_S):
             self._clear_scratch()  # of a driver that was killed
             self.stop_file.unlink(missing_ok=True)
             scratch = tempfile.mkdtemp(prefix=SCRATCH, dir=_scratch_parent())
@@ -249,17 +261,6 @@ def _scratch_parent() -> Path:
     """Where scratch folders are made. Ray puts sockets below them, whose whole paths have at most 107 bytes."""
     usual = Path(tempfile.gettempdir())
     return usual if len(str(usual)) <= 30 else Path("/tmp")
-
-
-def _lock(file: IO[str]) -> bool:
-    """Takes the writer's lock; someone who only looks whether it is taken holds it for an instant, so tries again."""
-    for _ in range(10):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            time.sleep(0.05)
-    return False
 
 
 def request_stop(folder: StudyFolder) -> str:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
+from orchestrator import background
 from orchestrator.records import remove_unfinished
 
 EVERY_S = 300.0
@@ -35,12 +32,8 @@ class Refresher:
             self._refresh()
 
     def _refresh(self) -> None:
-        lowest = ["nice", "-n", "19"] if shutil.which("nice") else []
-        command = [*lowest, sys.executable, "-m", "orchestrator", "report", str(self._folder)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        none = subprocess.DEVNULL
         try:
-            child = subprocess.Popen(command, env=environment, stdin=none, stdout=none, stderr=none)
+            child = background.start("orchestrator", "report", self._folder)
         except OSError:  # no memory for it now; the search matters more
             return
         while child.poll() is None:

@@ -13,7 +13,7 @@ from orchestrator.records import Writer, write_atomic
 from orchestrator.refresh import Refresher
 from orchestrator.results import Results
 from orchestrator.study import Study
-from orchestrator.tracking.following import Follower, following
+from orchestrator.tracking.following import following
 from orchestrator.training import Session, Stage
 from orchestrator.verdict import confirmation, edges
 from orchestrator.verdict.confirmation import Confirmation
@@ -81,9 +81,9 @@ def confirm(
 
 def _run(planned: Plan, writer: Writer, progress: Progress) -> Results:
     folder = planned.folder
-    with following(planned.study, folder, progress.say) as follower:
+    with following(planned.study, folder, progress.say):
         if not Results(folder.root).finished:
-            _train(planned, writer, progress, follower)
+            _train(planned, writer, progress)
         results = Results(folder.root)
         results.write_best()
         if results.finished:
@@ -91,12 +91,12 @@ def _run(planned: Plan, writer: Writer, progress: Progress) -> Results:
     return results
 
 
-def _train(planned: Plan, writer: Writer, progress: Progress, follower: Follower) -> None:
+def _train(planned: Plan, writer: Writer, progress: Progress) -> None:
     root = planned.folder.root
     for warning in planned.warnings:
         progress.say(f"warning: {warning}")
     try:
-        with Refresher(root), training.session(planned, writer, progress, follower) as session:
+        with Refresher(root), training.session(planned, writer, progress) as session:
             if not Results(root).searched:
                 _search(planned, session, writer)
             if not session.stopped and Results(root).searched:
@@ -108,7 +108,7 @@ def _train(planned: Plan, writer: Writer, progress: Progress, follower: Follower
 def _search(planned: Plan, session: Session, writer: Writer) -> None:
     study, trials = planned.study, planned.folder.trials()
     contest = Contest(study, planned.spaces, trials.values())
-    stage = Stage("search", study.name, planned_trials(study), contest, study, planned.data)
+    stage = Stage(study.name, planned_trials(study), contest, study, planned.data)
     session.train(stage, writer, trials)
 
 
@@ -132,7 +132,7 @@ def _confirm(planned: Plan, session: Session, writer: Writer, progress: Progress
 
         title, runs = f"{planned.study.name}, confirmation", dict(known.runs)
         study, repeats = plainly(planned.study), known.repeats(dropped)
-        stage = Stage("confirmation", title, known.planned, repeats, study, planned.data)
+        stage = Stage(title, known.planned, repeats, study, planned.data)
         session.train(stage, record, runs)
 
 

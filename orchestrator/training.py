@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,6 @@ from orchestrator.plan import Plan
 from orchestrator.progress import Progress
 from orchestrator.records import Trial, Writer
 from orchestrator.study import Study
-from orchestrator.tracking.following import Follower
 from orchestrator.trial import Task, run_trial
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ class Stage:
     study: the schedule of these trials, where it is not the study's own. data: all that they may see.
     """
 
-    job: Literal["search", "confirmation", "final"]
     title: str
     heads: Mapping[str, int]
     source: Source
@@ -48,8 +46,8 @@ class Stage:
 class Session:
     """Ray, and the driver's signals, for all stages of a study."""
 
-    def __init__(self, planned: Plan, progress: Progress, follower: Follower, signals: StopSignals) -> None:
-        self._planned, self._progress, self._follower, self._signals = planned, progress, follower, signals
+    def __init__(self, planned: Plan, progress: Progress, signals: StopSignals) -> None:
+        self._planned, self._progress, self._signals = planned, progress, signals
 
     @property
     def stopped(self) -> bool:
@@ -63,7 +61,6 @@ class Session:
         """
         planned, progress = self._planned, self._progress
         progress.begin(stage.title, stage.heads, trials, stage.study.training.epochs, planned.slots)
-        self._follower.stage(stage.job)
         try:
             self._fit(stage, writer, trials)
         finally:
@@ -80,7 +77,7 @@ class Session:
         schedulers = HeadSchedulers(study, self._planned.spaces, trials.values())
         interrupted = [trial for trial in trials.values() if trial.status == "running"]
         checkpoints = {name: str(path.parent.resolve()) for name, path in newest(folder, interrupted).items()}
-        recorder = Recorder(writer, source, study.training.epochs, trials, self._progress, self._follower, schedulers)
+        recorder = Recorder(writer, source, study.training.epochs, trials, self._progress, schedulers)
         task = Task.of(study, sample(self._planned.data.validation.labels))
         population = study.search.scheduler == "pbt"  # Tune's PBT takes all its trials at once and no searcher
         given: dict[str, Any] = {}
@@ -115,7 +112,7 @@ class Session:
 
 
 @contextmanager
-def session(planned: Plan, writer: Writer, progress: Progress, follower: Follower) -> Iterator[Session]:
+def session(planned: Plan, writer: Writer, progress: Progress) -> Iterator[Session]:
     """Starts Ray for a study, and ends it. SystemExit is Ray's own answer to a SIGTERM in its first seconds."""
     labels = planned.data.validation.labels
     planned.folder.save_labels(labels[sample(labels)])
@@ -125,7 +122,7 @@ def session(planned: Plan, writer: Writer, progress: Progress, follower: Followe
         progress.say("starting Ray")
         with cluster.local_ray(cpus, planned.machine.gpus, data_bytes, writer.scratch):
             signals.listen()  # again: Ray has just taken SIGTERM for itself
-            yield Session(planned, progress, follower, signals)
+            yield Session(planned, progress, signals)
 
 
 def sample(labels: NDArray[np.int64]) -> NDArray[np.intp]:

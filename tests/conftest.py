@@ -28,6 +28,14 @@ TRAIN, TEST = 3000, 500
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # on few and busy cores several threads mostly wait for each other
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two processes share the tests: those of a file stay together, and those of the study that takes longest to make."""
+    for item in items:
+        together = "opened" if "opened" in getattr(item, "fixturenames", ()) else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(together))
+
+
 def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
     header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
     path.write_bytes(gzip.compress(header + array.tobytes(), compresslevel=1))
@@ -56,6 +64,7 @@ def small_study(small_mnist: Path, tmp_path: Path) -> Callable[..., Path]:
             "training": "{epochs: 2, batch_size: 64}",
             "search": "{trials_per_head: 2}",
             "heads": "{arcface: , cosface: }",
+            "tracking": "{mode: 'off'}",
         }
         path = tmp_path / "small.yaml"
         path.write_text("".join(f"{key}: {value}\n" for key, value in (known | lines).items()))

@@ -1,64 +1,84 @@
-"""Who follows a study while it runs: the W&B mirror, or nobody."""
+"""Who follows a study while it runs: a process of its own that reads the record and keeps W&B equal to it.
+
+The search knows nothing of it. Whatever goes wrong at W&B, in its client or in a picture, goes wrong over there.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Protocol
+from contextlib import contextmanager, suppress
 
-from orchestrator.records import StudyFolder, Trial
+from orchestrator import background
+from orchestrator.records import StudyFolder
 from orchestrator.study import Study
 
-
-class Follower(Protocol):
-    """What a study tells while it runs. Every call returns at once; all that there is to know is on record."""
-
-    def stage(self, job: str) -> None: ...
-
-    def started(self, trial: Trial) -> None: ...
-
-    def epoch(self, trial: Trial) -> None: ...
-
-    def ended(self, trial: Trial) -> None: ...
-
-
-class Nobody:
-    """Follows nothing."""
-
-    def stage(self, job: str) -> None:
-        """Another part of the study begins."""
-
-    def started(self, trial: Trial) -> None:
-        """A trial began, or went on."""
-
-    def epoch(self, trial: Trial) -> None:
-        """A trial has one more epoch on record."""
-
-    def ended(self, trial: Trial) -> None:
-        """A trial has ended."""
+CLOSE_S = 60.0  # the longest that the end of a study waits for a mirror that is busy, but well
+GRACE_S = 15.0  # for its process to end, after that
 
 
 @contextmanager
-def following(study: Study, folder: StudyFolder, say: Callable[[str], None]) -> Iterator[Follower]:
-    """The study's follower, for as long as the study runs; it catches up at the end."""
+def following(study: Study, folder: StudyFolder, say: Callable[[str], None]) -> Iterator[None]:
+    """Follows the study for as long as it runs, unless that is off; catches up at the end."""
     if study.tracking.mode == "off":
-        yield Nobody()
+        yield
         return
-    from orchestrator.tracking.mirror import Mirror
-
     try:
-        mirror = Mirror(folder, say)
-    except Exception as error:
+        follower = Follower(folder, say)
+    except OSError as error:
         say(f"nothing is kept for W&B: {type(error).__name__}: {error}")
-        yield Nobody()
+        yield
         return
     try:
-        yield mirror
+        yield
     except KeyboardInterrupt:  # the second one: at once
-        mirror.close(at_most_s=0.0)
+        follower.kill()
         raise
     finally:
-        try:
-            mirror.close()
-        except Exception as error:  # a search that has ended is worth more than its mirror
-            say(f"W&B: {type(error).__name__}: {error}")
+        follower.close()
+
+
+class Follower:
+    """The process, as the driver sees it. Its standard input ends with the study; what it prints is said."""
+
+    def __init__(self, folder: StudyFolder, say: Callable[[str], None]) -> None:
+        self._folder, self._say = folder, say
+        self._killed = False
+        known = (path.stat().st_size if path.exists() else 0 for path in folder.records().values())
+        command = ("orchestrator.tracking.tail", folder.root, CLOSE_S, *known)
+        self._process = background.start(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._thread = threading.Thread(target=self._relay, name="wandb-relay", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Waits until it has caught up; but not for ever."""
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._thread.join(CLOSE_S + GRACE_S)
+        if self._thread.is_alive():
+            self.kill()
+            self._say(f"W&B was not ready {CLOSE_S + GRACE_S:g} s after the study's end; {self._remedy}")
+
+    def kill(self) -> None:
+        """Ends it at once, with wandb's own process; the record has all that it knew."""
+        self._killed = True
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._thread.join()
+
+    @property
+    def _remedy(self) -> str:
+        return f"orchestrator sync {self._folder.root} sends what is missing"
+
+    def _relay(self) -> None:
+        assert self._process.stdout
+        with self._process.stdout as lines:
+            for line in lines:
+                self._say(json.loads(line))
+        code = self._process.wait()
+        if code and not self._killed:
+            self._say(f"W&B: its process ended with {code}; {self._remedy}")

@@ -1,6 +1,6 @@
-"""The live mirror: one thread of the driver owns all W&B runs. Nothing here can slow, fail or falsify a search.
+"""The live mirror: one thread owns all W&B runs, in a process beside the search (see `tail`).
 
-Every method that a search calls returns at once. Whatever goes wrong at W&B is said once: runs go on offline, and
+Whoever tells it something never waits. Whatever goes wrong at W&B is said once: runs go on offline, and
 `orchestrator sync` sends what is missing, from the record.
 """
 
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from orchestrator.records import StudyFolder, Trial
+from orchestrator.records import Event, StudyFolder, Trial
 from orchestrator.results import Results
 from orchestrator.tracking import account, remote, sweep, workspace
 from orchestrator.tracking.inbox import Inbox, News
@@ -19,7 +19,6 @@ from orchestrator.tracking.publish import UPLOAD_S, publish
 from orchestrator.tracking.run import SWEPT, About, TrialRun
 from orchestrator.tracking.sweep import Place
 
-CLOSE_S = 60.0  # the longest that the end of a study waits for a mirror that is busy, but well
 RETRY_S = 300.0  # after W&B was away, how long until it is tried again
 
 
@@ -30,7 +29,6 @@ class Mirror:
         self._folder, self._say, self._inbox = folder, say, inbox or Inbox()
         self._about = About.of(Results(folder.root))
         self._wanted = self._about.study.tracking.mode == "online"
-        self._job = "search"
         self._runs: dict[str, TrialRun] = {}
         self._ended: set[str] = set()
         self._place: Place | None = None  # where runs are sent; None while they are kept here
@@ -40,24 +38,12 @@ class Mirror:
         self._thread = threading.Thread(target=self._work, name="wandb-mirror", daemon=True)
         self._thread.start()
 
-    def stage(self, job: str) -> None:
-        """Trials that start from now on belong to another part of the study."""
-        self._job = job
+    def tell(self, job: str, trial: Trial, event: Event) -> None:
+        """A trial of some part of the study has one more event on record, which it knows already."""
+        drawn = event["event"] == "epoch" and job == "search" and self._about.study.tracking.pictures
+        self._inbox.put(job, trial, event["epoch"] if drawn else None)
 
-    def started(self, trial: Trial) -> None:
-        """A trial began, or went on."""
-        self._inbox.put(self._job, trial)
-
-    def epoch(self, trial: Trial) -> None:
-        """A trial has one more epoch on record."""
-        drawn = self._about.study.tracking.pictures and self._job == "search"
-        self._inbox.put(self._job, trial, trial.last_epoch if drawn else None)
-
-    def ended(self, trial: Trial) -> None:
-        """A trial has ended."""
-        self._inbox.put(self._job, trial)
-
-    def close(self, at_most_s: float = CLOSE_S) -> None:
+    def close(self, at_most_s: float) -> None:
         """Waits until all is written and runs without an end have ended as interrupted; but not for ever."""
         if self._closed:
             return

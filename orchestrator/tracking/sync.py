@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import CannotRun, Problem
+from orchestrator.locks import alone
 from orchestrator.records import Trial
 from orchestrator.results import Results
 from orchestrator.tracking import account, remote, sweep, workspace
@@ -67,7 +67,9 @@ def sync(folder: str | Path, say: Callable[[str], None]) -> Synced:
     results = Results(folder)
     _refuse_while_mirrored(results)
     about = About.of(results)
-    with _alone(results), _refusals(results):
+    rule, value = "one process at a time sends a study", "another is at work"
+    taken = Problem(str(results.folder.root), rule, value, "wait for its end")
+    with alone(results.folder.sync_lock, taken), _refusals(results):
         account.require()
         path = sweep.path_of(results.folder, about.study)
         held = remote.runs_of(path, about.study_id, about.study.name)
@@ -130,18 +132,6 @@ def _mark(about: About, results: Results, held: dict[str, Held]) -> None:
         if id in held and held[id].has(trial):
             for log in about.folder.wandb.glob(f"offline-run-*-{id}/*.wandb"):
                 log.with_suffix(".wandb.synced").touch()
-
-
-@contextmanager
-def _alone(results: Results) -> Iterator[None]:
-    """For as long as nobody else sends this study."""
-    with open(results.folder.root / ".sync.lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            rule, value = "one process at a time sends a study", "another sync is at work"
-            raise CannotRun([Problem(str(results.folder.root), rule, value, "wait for its end")]) from error
-        yield
 
 
 def _refuse_while_mirrored(results: Results) -> None:

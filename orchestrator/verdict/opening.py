@@ -23,7 +23,7 @@ from orchestrator.records import StudyFolder, Trial, Writer
 from orchestrator.results import Results
 from orchestrator.search import plainly
 from orchestrator.study import Study
-from orchestrator.tracking.following import Follower, following
+from orchestrator.tracking.following import following
 from orchestrator.training import Stage
 from orchestrator.verdict.repeats import Asked, configuration_of, fresh_seeds
 
@@ -43,8 +43,8 @@ def open_test(
     planned = plan.again(known)
     with planned.folder.writer() as writer, writer.beside(planned.folder.test_file) as record:
         provenance.go_on(planned)
-        with following(planned.study, planned.folder, progress.say) as follower:
-            if not _train(planned, known, seeds or known.study.test.seeds, writer, record, progress, follower):
+        with following(planned.study, planned.folder, progress.say):
+            if not _train(planned, known, seeds or known.study.test.seeds, writer, record, progress):
                 return Results(folder)
             _look(planned, record, again, progress)
             results = Results(folder)
@@ -98,7 +98,6 @@ def _train(
     writer: Writer,
     record: Writer,
     progress: Progress,
-    follower: Follower,
 ) -> bool:
     """Trains the final models that are still to come; returns whether all have ended."""
     if known.test.half_open:
@@ -111,9 +110,9 @@ def _train(
         return True
     heads = dict.fromkeys(known.best, seeds)
     title = f"{known.study.name}, final models: accuracy on images that they train on"
-    stage = Stage("final", title, heads, repeats, plainly(known.study), merged(planned.data))
+    stage = Stage(title, heads, repeats, plainly(known.study), merged(planned.data))
     try:
-        with training.session(planned, writer, progress, follower) as session:
+        with training.session(planned, writer, progress) as session:
             session.train(stage, record, runs)
     except SystemExit:
         progress.say("stopped while Ray was starting")

@@ -169,7 +169,8 @@ def opened(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Opene
     train, with_parameters, trial_config = training.Session.train, tune.with_parameters, budget.trial_config
 
     def staged(session: training.Session, stage: training.Stage, *given: Any) -> None:
-        shipped.setdefault(stage.job, [])
+        parts = {"small": "search", "small, confirmation": "confirmation"}
+        shipped.setdefault(parts.get(stage.title, "final"), [])
         train(session, stage, *given)
 
     def with_recorded(trainable: Any, **given: Any) -> Any:

@@ -8,7 +8,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +22,6 @@ from orchestrator.progress import Silent
 from orchestrator.records import Event, StudyFolder, Trial, read_lines, write_atomic
 from orchestrator.results import Results
 from orchestrator.study import Study
-from orchestrator.tracking import mirror as mirroring
 from orchestrator.trial import Task, run_trial
 
 MakeStudy = Callable[..., Study]
@@ -49,29 +48,6 @@ class Watched(Silent):
             write_atomic(self.folder.stop_file, "")
 
 
-@dataclass
-class Mirror:
-    """In the place of the W&B mirror: which runs it was told of, as what."""
-
-    runs: dict[str, str] = field(default_factory=dict)
-    job: str = ""
-
-    def __call__(self, folder: StudyFolder, say: Any) -> Mirror:
-        return self
-
-    def stage(self, job: str) -> None:
-        self.job = job
-
-    def started(self, trial: Trial) -> None:
-        self.runs[trial.name] = self.job
-
-    def epoch(self, trial: Trial) -> None: ...
-
-    def ended(self, trial: Trial) -> None: ...
-
-    def close(self) -> None: ...
-
-
 @dataclass(frozen=True)
 class Confirmed:
     """A study whose confirmation was interrupted, and resumed to its end."""
@@ -80,16 +56,15 @@ class Confirmed:
     interrupted: Results
     before: bytes
     going_on: Watched
-    jobs: dict[str, str]
 
 
 @contextmanager
-def nothing_after_the_runs() -> Iterator[pytest.MonkeyPatch]:
+def nothing_after_the_runs() -> Iterator[None]:
     """What follows the confirmation has tests of its own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(winners, "examine", lambda *given: None)
         patch.setattr(report, "write", lambda *given: None)
-        yield patch
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -103,17 +78,17 @@ def confirmed(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Co
             "training": {"epochs": EPOCHS, "batch_size": 64},
             "search": {"trials_per_head": 2, "scheduler": "asha", "concurrent_trials": 1},
             "confirmation": {"top": 1, "seeds": 2},
+            "tracking": {"mode": "off"},
         }
     )
-    folder, mirror = StudyFolder(tmp_path_factory.mktemp("confirmed") / "small"), Mirror()
-    with nothing_after_the_runs() as patch:
-        patch.setattr(mirroring, "Mirror", mirror)
+    folder = StudyFolder(tmp_path_factory.mktemp("confirmed") / "small")
+    with nothing_after_the_runs():
         interrupted = search.launch(study, folder.root.parent, Watched(folder, ("cosface", "-seed-1")))
         assert not interrupted.finished
         _ = interrupted.confirmation, interrupted.trials  # read now, before there is more
         before, going_on = folder.confirmation_file.read_bytes(), Watched(folder)
         search.resume(folder.root, going_on)
-    return Confirmed(folder, interrupted, before, going_on, mirror.runs)
+    return Confirmed(folder, interrupted, before, going_on)
 
 
 @pytest.fixture
@@ -207,13 +182,6 @@ def test_a_resume_trains_exactly_what_was_missing_and_only_appends(confirmed: Co
     assert "confirming 2 configurations on 2 fresh seeds each" in confirmed.going_on.said
 
 
-def test_the_runs_of_a_confirmation_are_told_to_wandb_as_such(confirmed: Confirmed) -> None:
-    results = Results(confirmed.folder.root)
-    assert results.confirmation
-    expected = dict.fromkeys(results.trials, "search") | dict.fromkeys(results.confirmation.runs, "confirmation")
-    assert confirmed.jobs == expected
-
-
 @pytest.mark.parametrize("head", HEADS)
 def test_a_run_repeated_with_its_seed_gives_its_numbers_again(
     confirmed: Confirmed, head: str, monkeypatch: pytest.MonkeyPatch
@@ -236,8 +204,7 @@ def test_a_run_repeated_with_its_seed_gives_its_numbers_again(
 def test_more_seeds_train_the_new_ones_alone(copied: StudyFolder) -> None:
     before, names = copied.confirmation_file.read_bytes(), planned(Results(copied.root), seeds=3)
     watched = Watched(copied)
-    with nothing_after_the_runs() as patch:
-        patch.setattr(mirroring, "Mirror", Mirror())
+    with nothing_after_the_runs():
         results = search.confirm(copied.root, seeds=3, progress=watched)
     assert copied.confirmation_file.read_bytes().startswith(before)
     assert watched.names == names[4:]

@@ -72,6 +72,8 @@ LIGHT = (
     "trial",
     *(f"tracking/{path.stem}" for path in sorted((ROOT / "orchestrator/tracking").glob("*.py"))),
     "refresh",
+    "background",
+    "locks",
     "winners",
     "checkpoints",
     "comparison",

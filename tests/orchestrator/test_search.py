@@ -20,6 +20,10 @@ SIX = "{" + ", ".join(f"{head}: " for head in HEADS) + "}"
 
 @pytest.fixture
 def search_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    only_search(monkeypatch)
+
+
+def only_search(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps no models and draws no report: what follows a search has tests of its own."""
     monkeypatch.setattr(winners, "examine", lambda *given: None)
     monkeypatch.setattr(report, "write", lambda *given: None)
@@ -30,7 +34,7 @@ def by_head(results: Results) -> Counter[str]:
 
 
 def test_all_six_heads_are_searched_equally_recorded_and_handed_back(
-    load_small: Callable[..., Study], tmp_path: Path
+    load_small: Callable[..., Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = load_small(heads=SIX, training="{epochs: 3, batch_size: 64}", search="{trials_per_head: 2, seed: 3}")
     results = launch(study, tmp_path / "results")
@@ -62,6 +66,7 @@ def test_all_six_heads_are_searched_equally_recorded_and_handed_back(
     with pytest.raises(CannotRun, match="is there already"):
         launch(study, tmp_path / "results")
 
+    only_search(monkeypatch)
     again = launch(Study.load(folder.best / "hybrid.yaml"), tmp_path / "results")
     found, repeated = results.best["hybrid"], again.best["hybrid"]
     assert [row["objective"] for row in repeated.epochs] == [row["objective"] for row in found.epochs]
@@ -70,7 +75,7 @@ def test_all_six_heads_are_searched_equally_recorded_and_handed_back(
 
 @pytest.mark.usefixtures("search_alone")
 def test_one_trial_at_a_time_gives_the_same_search_again(load_small: Callable[..., Study], tmp_path: Path) -> None:
-    study = load_small(search="{trials_per_head: 2, concurrent_trials: 1}", tracking="{mode: 'off'}")
+    study = load_small(search="{trials_per_head: 2, concurrent_trials: 1}")
     first, second = (launch(study, tmp_path / name) for name in ("first", "second"))
 
     assert list(first.trials) == list(second.trials)
@@ -85,7 +90,7 @@ def test_a_grid_without_a_scheduler_trains_every_trial_to_its_end(
 ) -> None:
     blocks = "{softmax: {lr: {values: [0.005, 0.02]}, head_lr: 0.05}, cosface: {lr: 0.01, head_lr: 0.05, scale: 20}}"
     search = "{trials_per_head: 2, searcher: grid, grid_points: 2, scheduler: none}"
-    results = launch(load_small(heads=blocks, search=search, tracking="{mode: 'off'}"), tmp_path / "results")
+    results = launch(load_small(heads=blocks, search=search), tmp_path / "results")
 
     assert {trial.status for trial in results.trials.values()} == {"completed"}
     assert {t.params["lr"] for t in results.trials.values() if t.head == "softmax"} == {0.005, 0.02}
@@ -100,7 +105,6 @@ def test_pbt_moves_margins_while_models_train(load_small: Callable[..., Study], 
         heads="{softmax: , arcface: }",
         training="{epochs: 5, batch_size: 64}",
         search=f"{{trials_per_head: {trials}, searcher: random, scheduler: pbt}}",
-        tracking="{mode: 'off'}",
     )
     results = launch(study, tmp_path / "results")
     changes = [event for event in results.folder.events() if event["event"] == "params"]

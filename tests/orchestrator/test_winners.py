@@ -321,7 +321,7 @@ def test_a_report_that_cannot_be_drawn_costs_no_search(
         raise MemoryError("no room for a figure")
 
     monkeypatch.setattr(report, "write", fail)
-    study = load_small(heads="{softmax: }", search="{trials_per_head: 1}", tracking="{mode: 'off'}")
+    study = load_small(heads="{softmax: }", search="{trials_per_head: 1}")
     results = search.launch(study, tmp_path / "results", EventLines())
     assert results.finished
     assert (results.folder.best / "softmax.yaml").exists()

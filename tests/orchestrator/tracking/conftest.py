@@ -24,6 +24,7 @@ from orchestrator.results import Results
 from orchestrator.tracking import account, publish, remote
 from orchestrator.tracking import mirror as mirroring
 from orchestrator.tracking import sync as syncing
+from orchestrator.tracking.following import CLOSE_S
 from orchestrator.tracking.mirror import Mirror
 from orchestrator.tracking.run import SAID, row_of
 from tests.wandb_server import Run, WandbServer
@@ -94,7 +95,7 @@ class Told:
         """Tells all that is left, and closes the mirror."""
         while self._lines:
             self._one()
-        self.mirror.close()
+        self.mirror.close(CLOSE_S)
 
     def _one(self) -> tuple[str, str, int]:
         line = self._lines.pop(0)
@@ -102,9 +103,8 @@ class Told:
             record.write(line)
         event = json.loads(line)
         apply(self._trials, event)
-        trial, kind = self._trials[event["trial"]], event["event"]
-        {"start": self.mirror.started, "epoch": self.mirror.epoch, "end": self.mirror.ended}[kind](trial)
-        return kind, trial.name, event.get("epoch", 0)
+        self.mirror.tell("search", self._trials[event["trial"]], event)
+        return event["event"], event["trial"], event.get("epoch", 0)
 
 
 @pytest.fixture

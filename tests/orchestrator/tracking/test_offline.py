@@ -18,6 +18,7 @@ from wandb.proto import wandb_internal_pb2
 from orchestrator import launch, report, winners
 from orchestrator.records import StudyFolder, Trial, write_atomic
 from orchestrator.study import Study
+from orchestrator.tracking.following import CLOSE_S
 from orchestrator.tracking.inbox import Inbox
 from orchestrator.tracking.mirror import Mirror
 from orchestrator.tracking.run import SAID, row_of
@@ -25,6 +26,7 @@ from orchestrator.tracking.run import SAID, row_of
 BLOCK, FILE_HEADER, RECORD_HEADER = 32768, 7, 7
 LABELS = np.arange(200) % 10
 EACH_EPOCH = {"embedding", "embedding_3d"}
+STARTED, ENDED = {"event": "start"}, {"event": "end"}
 AT_THE_END = {"embedding_best", "embedding_table", "embedding_unfolds"}
 
 
@@ -88,7 +90,7 @@ def trial(name: str = "arcface-000") -> Trial:
 
 
 def row(epoch: int) -> dict[str, Any]:
-    return {"epoch": epoch, "objective": 0.5 + epoch / 10, "metrics": {"train/loss": 1 / epoch}}
+    return {"event": "epoch", "epoch": epoch, "objective": 0.5 + epoch / 10, "metrics": {"train/loss": 1 / epoch}}
 
 
 def points(seed: int = 0, dimensions: int = 3) -> Any:
@@ -119,15 +121,14 @@ def mirrored(
         folder.save_embedding(known.name, each["epoch"], points(each["epoch"], study.embedding_dim))
     known.epochs = rows[:earlier]
     mirror = Mirror(folder, pytest.fail)
-    mirror.stage(job)
-    mirror.started(known)
+    mirror.tell(job, known, STARTED)
     for each in rows[earlier:]:
         known.epochs.append(each)
-        mirror.epoch(known)
+        mirror.tell(job, known, each)
     if status != "running":
         known.status, known.reason = status, "a reason"
-        mirror.ended(known)
-    mirror.close()
+        mirror.tell(job, known, ENDED)
+    mirror.close(CLOSE_S)
     return only_run(folder)
 
 
@@ -278,12 +279,12 @@ def test_what_fails_in_the_mirror_is_said_once_and_disturbs_nothing(
     mirror = Mirror(begun(study, tmp_path), said.append)
     for name in ("arcface-000", "arcface-001"):
         known = trial(name)
-        mirror.started(known)
+        mirror.tell("search", known, STARTED)
         known.epochs.append(row(1))
-        mirror.epoch(known)
+        mirror.tell("search", known, known.epochs[-1])
         known.status = "completed"
-        mirror.ended(known)
-    mirror.close()
+        mirror.tell("search", known, ENDED)
+    mirror.close(CLOSE_S)
     assert said == ["W&B: OSError: no space left on device; the study's own record goes on"]
 
 
@@ -318,15 +319,15 @@ def test_a_mirror_that_is_behind_leaves_out_pictures_and_never_a_row(study: Stud
             return super().take()
 
     mirror = Mirror(folder, said.append, Slow(room=3))
-    mirror.started(known)
+    mirror.tell("search", known, STARTED)
     for epoch in range(1, 11):
         folder.save_embedding(known.name, epoch, points(epoch))
         known.epochs.append(row(epoch))
-        mirror.epoch(known)
+        mirror.tell("search", known, known.epochs[-1])
     known.status = "completed"
-    mirror.ended(known)
+    mirror.tell("search", known, ENDED)
     free.set()
-    mirror.close()
+    mirror.close(CLOSE_S)
     run = only_run(folder)
     assert [logged["objective"] for logged in epochs_of(run)] == [each["objective"] for each in known.epochs]
     assert [logged["epoch"] for logged in epochs_of(run) if media(logged)] == [1, 2, 3]
@@ -338,11 +339,11 @@ def test_pbt_changes_the_configuration_of_a_run(study: Study, tmp_path: Path) ->
     folder, known = begun(study, tmp_path), trial()
     known.epochs = [row(1)]
     mirror = Mirror(folder, pytest.fail)
-    mirror.started(known)
+    mirror.tell("search", known, STARTED)
     while not list(folder.wandb.glob("offline-run-*")):
         time.sleep(0.01)
     known.params = {"margin_rad": 0.4, "scale": 15.0}
     known.status = "completed"
-    mirror.ended(known)
-    mirror.close()
+    mirror.tell("search", known, ENDED)
+    mirror.close(CLOSE_S)
     assert only_run(folder)["config"]["margin_rad"] == 0.4

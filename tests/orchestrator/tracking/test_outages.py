@@ -13,6 +13,7 @@ from orchestrator.errors import CannotRun
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.tracking import mirror as mirroring
+from orchestrator.tracking.following import CLOSE_S
 from orchestrator.tracking.sync import sync
 from tests.orchestrator.tracking.conftest import Told, check_equal, epochs_of, pictures_of, run_of, wait_for
 from tests.wandb_server import Fault, WandbServer
@@ -49,7 +50,7 @@ def test_a_server_that_fails_between_two_runs(
     wait_for(lambda: any(run.state == "finished" for run in server.runs.values()), lambda: f"it ends: {said}")
     server.fault = Fault(how)
     told.until("end", "softmax-001")
-    told.mirror.close()
+    told.mirror.close(CLOSE_S)
     assert any("runs are kept offline; orchestrator sync" in line for line in said)
     assert len(said) == len(set(said))
     server.fault = None

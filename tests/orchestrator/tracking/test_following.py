@@ -1,0 +1,228 @@
+"""The process that mirrors a search: what it reads of the record, how it ends, and that no search waits for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.errors import CannotRun, Problem
+from orchestrator.locks import alone
+from orchestrator.records import Event, StudyFolder, Trial
+from orchestrator.results import Results
+from orchestrator.tracking import following as follows
+from orchestrator.tracking.following import Follower, following
+from orchestrator.tracking.tail import follow
+from tests.orchestrator.tracking.conftest import wait_for
+from tests.orchestrator.tracking.test_offline import epochs_of, read_run
+
+MakeFolder = Callable[..., StudyFolder]
+
+
+class Told:
+    """In the mirror's place: what it was told, with what the trial knew then."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str, str, int, str]] = []
+
+    def tell(self, job: str, trial: Trial, event: Event) -> None:
+        self.events.append((job, trial.name, event["event"], trial.last_epoch, trial.status))
+
+
+def told_of(folder: StudyFolder, known: list[int], *steps: Callable[[], object]) -> list[Any]:
+    """What a mirror is told of records of which these sizes are known; each step happens between two looks."""
+    told, left = Told(), [*steps]
+
+    def over(wait_s: float) -> bool:
+        if left:
+            left.pop(0)()
+        return not left
+
+    follow(folder, known, told, over)  # type: ignore[arg-type]
+    return told.events
+
+
+def test_every_event_of_every_part_is_told_once_and_in_order(make_folder: MakeFolder) -> None:
+    folder = make_folder("offline", confirmed=(1, 2))
+    results = Results(folder.root)
+    events = told_of(folder, [0, 0, 0])
+    assert {(job, name) for job, name, *_ in events} == {(job, trial.name) for job, trial in results.runs}
+    assert {job for job, *_ in events} == {"search", "confirmation"}
+    for job, trial in results.runs:
+        own = [event[2:] for event in events if event[:2] == (job, trial.name)]
+        rows = [("epoch", row["epoch"], "running") for row in trial.epochs]
+        assert own == [("start", 0, "running"), *rows, ("end", trial.last_epoch, trial.status)]
+
+
+@pytest.mark.parametrize("torn", [0, 1, 30])
+def test_what_was_on_record_before_is_known_and_not_told(make_folder: MakeFolder, torn: int) -> None:
+    """Also where a killed driver has left a line without its end, which the next one removes."""
+    folder = make_folder("offline")
+    lines = folder.trials_file.read_bytes().splitlines(keepends=True)
+    before, after = b"".join(lines[:3]), b"".join(lines[3:])
+    folder.trials_file.write_bytes(before + lines[3][:torn])
+    sizes = [len(before) + torn, 0, 0]
+    events = told_of(folder, sizes, lambda: folder.trials_file.write_bytes(before + after))
+    assert len(events) == len(lines) - 3
+    first = json.loads(lines[3])
+    assert events[0][1:4] == (first["trial"], first["event"], first.get("epoch", 0))
+
+
+def test_a_line_is_told_when_it_is_whole(make_folder: MakeFolder) -> None:
+    folder = make_folder("offline")
+    content, seen = folder.trials_file.read_bytes(), []
+    folder.trials_file.write_bytes(b"")
+    told = Told()
+    cuts = [*range(0, len(content), 97), len(content)]
+
+    def over(wait_s: float) -> bool:
+        seen.append(len(told.events))
+        folder.trials_file.write_bytes(content[: cuts[len(seen) - 1]])
+        return len(seen) == len(cuts)
+
+    follow(folder, [0, 0, 0], told, over)  # type: ignore[arg-type]
+    assert len(told.events) == content.count(b"\n")
+    assert seen == [content[:cut].count(b"\n") for cut in [0, *cuts[:-1]]]
+
+
+@pytest.fixture
+def growing(make_folder: MakeFolder) -> tuple[StudyFolder, list[bytes]]:
+    """A study's folder with an empty record, and the lines that are still to come."""
+    folder = make_folder("offline")
+    lines = folder.trials_file.read_bytes().splitlines(keepends=True)
+    folder.trials_file.write_bytes(b"")
+    return folder, lines
+
+
+def append(folder: StudyFolder, lines: list[bytes]) -> None:
+    with open(folder.trials_file, "ab") as record:
+        record.writelines(lines)
+
+
+def test_a_study_that_is_followed_is_mirrored_when_it_ends(growing: Any) -> None:
+    folder, lines = growing
+    said: list[str] = []
+    with following(Results(folder.root).study, folder, said.append):
+        append(folder, lines)
+    results = Results(folder.root)
+    for name, trial in results.trials.items():
+        (path,) = folder.wandb.glob(f"offline-run-*-{name}/*.wandb")
+        assert [row["epoch"] for row in epochs_of(read_run(path))] == [row["epoch"] for row in trial.epochs]
+    assert said == []
+
+
+def test_a_study_that_is_not_tracked_starts_nothing(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_folder("off")
+    monkeypatch.setattr(follows, "Follower", lambda *given: pytest.fail("a process was started"))
+    with following(Results(folder.root).study, folder, pytest.fail):
+        pass
+
+
+def test_the_search_goes_on_where_no_process_can_be_started(growing: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, _ = growing
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    monkeypatch.setenv("PATH", "/nowhere")
+    said: list[str] = []
+    with following(Results(folder.root).study, folder, said.append):
+        pass
+    (line,) = said
+    assert line.startswith("nothing is kept for W&B: FileNotFoundError")
+
+
+def test_a_mirror_whose_process_dies_is_told_and_does_not_end_the_search(growing: Any) -> None:
+    folder, lines = growing
+    said: list[str] = []
+    follower = Follower(folder, said.append)
+    append(folder, lines[:1])
+    wait_for(lambda: list(folder.wandb.glob("offline-run-*/*.wandb")), lambda: "a run begins")
+    os.kill(follower._process.pid, signal.SIGSEGV)
+    wait_for(lambda: said, lambda: "it is said")
+    append(folder, lines[1:])
+    follower.close()
+    remedy = f"orchestrator sync {folder.root} sends what is missing"
+    assert said == [f"W&B: its process ended with -11; {remedy}"]
+
+
+def test_what_goes_wrong_in_the_process_is_told(growing: Any) -> None:
+    folder, _ = growing
+    folder.provenance_file.write_text("{")
+    said: list[str] = []
+    with following(Results(folder.root).study, folder, said.append):
+        pass
+    (line,) = said
+    assert line.startswith("W&B: JSONDecodeError: ")
+    assert line.endswith(f"; orchestrator sync {folder.root} sends what is missing")
+
+
+def test_the_second_ctrl_c_waits_for_nothing(growing: Any) -> None:
+    folder, _ = growing
+    said: list[str] = []
+    with pytest.raises(KeyboardInterrupt), following(Results(folder.root).study, folder, said.append):
+        raise KeyboardInterrupt
+    assert said == []
+
+
+def test_a_process_that_does_not_end_is_ended(growing: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, _ = growing
+    said: list[str] = []
+    monkeypatch.setattr(follows, "CLOSE_S", 0.5)
+    monkeypatch.setattr(follows, "GRACE_S", 0.5)
+    follower = Follower(folder, said.append)
+    os.kill(follower._process.pid, signal.SIGSTOP)
+    follower.close()
+    assert follower._process.poll() == -signal.SIGKILL
+    assert said == [
+        f"W&B was not ready 1 s after the study's end; orchestrator sync {folder.root} sends what is missing"
+    ]
+
+
+DRIVER = """
+import sys, time
+from pathlib import Path
+from orchestrator.records import StudyFolder
+from orchestrator.tracking.following import Follower
+follower = Follower(StudyFolder(Path(sys.argv[1])), print)
+print(follower._process.pid, flush=True)
+time.sleep(1000)
+"""
+
+
+def test_runs_of_a_driver_that_is_killed_end_as_interrupted(growing: Any) -> None:
+    folder, lines = growing
+    command = [sys.executable, "-c", DRIVER, str(folder.root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout
+        pid = int(driver.stdout.readline())
+        append(folder, lines[:3])
+        wait_for(lambda: list(folder.wandb.glob("offline-run-*/*.wandb")), lambda: "a run begins")
+        driver.kill()
+    (path,) = folder.wandb.glob("offline-run-*/*.wandb")
+    run = read_run(path)
+    assert (run["exit_code"], run["summary"]["status"]) == (255, "interrupted")
+    assert len(epochs_of(run)) == 2
+    wait_for(lambda: not Path(f"/proc/{pid}").exists(), lambda: "the process ends")
+
+
+def test_a_study_is_followed_by_one_process_at_a_time(growing: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next waits until that of a driver that was killed has done its work, and then misses nothing."""
+    folder, lines = growing
+    taken = Problem("a test", "one at a time", "taken")
+    said: list[str] = []
+    with alone(folder.mirror_lock, taken):
+        follower = Follower(folder, said.append)
+        append(folder, lines)
+        time.sleep(4)
+        assert not folder.wandb.exists()
+    follower.close()
+    assert len(list(folder.wandb.glob("offline-run-*"))) == len(Results(folder.root).trials)
+    assert said == []
+    with alone(folder.mirror_lock, taken), pytest.raises(CannotRun), alone(folder.mirror_lock, taken, 0.1):
+        pass
