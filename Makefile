@@ -11,7 +11,7 @@ run: $(READY)
 	$(BIN)/orchestrator launch quick --next-name
 
 test: lint
-	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses $(PROCESSES) --no-loadscope-reorder
 
 lint: $(READY)
 	$(BIN)/ruff check .

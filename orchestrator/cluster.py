@@ -1,4 +1,4 @@
-"""A private Ray on this machine, with a folder of its own.
+"""Ray: a private one on this machine, with a folder of its own, or a cluster that is there already.
 
 Never `ray stop`, never another Ray's folder: other people's Rays on the same machine are left alone.
 """
@@ -7,31 +7,93 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.cluster_file import node_types, read
+from orchestrator.errors import CannotRun, Problem
+from orchestrator.fleet import Fleet, Node
+
+if TYPE_CHECKING:
+    from orchestrator.plan import Plan
 
 OBJECT_STORE_BYTES = 512 * 2**20  # beyond the dataset itself: Ray's own minimum is 75 MB
 
 # Read by Ray when it is imported or started, here and in the processes it starts.
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AUTH_MODE": "disabled",  # a private cluster on loopback; token mode would refuse its own nodes
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # trials.jsonl is the record; Tune's JSON and CSV copies are not read
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is search.py's, for Tune's own hides that a search was cut short
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a diverged trial's last report has no metric
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's snapshots are never restored from: resume reads trials.jsonl
     "RAY_AIR_NEW_OUTPUT": "0",
+}
+OUR_OWN = {  # of a Ray that we start
+    "RAY_AUTH_MODE": "disabled",  # it is on loopback; token mode would refuse its own nodes
     "RAY_worker_niceness": "5",  # of 15: trials give way to Ray and the driver, but not to what runs in the background
 }
+
+
+def ray_for(planned: Plan, data_bytes: int, scratch: Path) -> AbstractContextManager[None]:
+    """The Ray that a plan runs on, for as long as the context lasts."""
+    fleet, study = planned.fleet, planned.study
+    if fleet.address is not None:
+        return joined(fleet.address)
+    most = max(study.resources.of(head).cpu for head in study.heads)
+    cpus = min(fleet.cpus, math.ceil(planned.slots * most))  # no more, so that a population keeps to the slots
+    return local_ray(cpus, fleet.gpus, data_bytes, scratch)
+
+
+@contextmanager
+def joined(address: str) -> Iterator[None]:
+    """Connects this process to a running cluster, and leaves it as it was. Raises CannotRun where none answers."""
+    os.environ.update(ENVIRONMENT)
+    import ray
+
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        rule, fix = "a Ray cluster must answer there", "run this on a node of the cluster: ray status shows one"
+        first = str(error).strip().splitlines()[0]
+        raise CannotRun([Problem("--address", rule, f"{address}: {type(error).__name__}: {first}", fix)]) from error
+    try:
+        yield
+    finally:
+        with _no_collection():
+            ray.shutdown()
+
+
+def look(address: str, file: Path | None = None) -> Fleet:
+    """The nodes that a cluster has now, or may have by its YAML. Raises CannotRun where none answers."""
+    may_have = node_types(read(file)) if file else ()
+    with joined(address):
+        import ray
+
+        alive = [node for node in ray.nodes() if node["Alive"]]
+    nodes = [
+        Node(
+            cpu=float(has.get("CPU", 0)),
+            gpu=float(has.get("GPU", 0)),
+            tpu=float(has.get("TPU", 0)),
+            memory_bytes=float(has.get("memory", 0)),
+            name=str(node["NodeManagerAddress"]),
+        )
+        for node in alive
+        for has in [node["Resources"]]
+    ]
+    return Fleet(may_have or tuple(nodes), address)
 
 
 @contextmanager
 def local_ray(cpus: int, gpus: int, data_bytes: int, folder: Path) -> Iterator[None]:
     """Starts Ray with so many cores and GPUs, room for the data in its object store, files in `folder`; ends it."""
-    os.environ.update(ENVIRONMENT)
+    os.environ.update(ENVIRONMENT | OUR_OWN)
     import ray
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # what becomes of a trial is said by the recorder

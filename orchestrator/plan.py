@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from lightning_modules.data.images import DataError
 from lightning_modules.data.splits import TrialData
 from orchestrator import cautions, study_rules
 from orchestrator.errors import CannotRun, Problem, StudyError
+from orchestrator.fleet import Fleet, misfits
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.searchers import grid
@@ -35,31 +35,13 @@ LARGEST_GRID = 100_000
 
 
 @dataclass(frozen=True)
-class Machine:
-    """What a search may use here."""
-
-    cpus: int
-    gpus: int
-    memory_bytes: int
-
-    @classmethod
-    def here(cls) -> Machine:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        return cls(
-            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-            _gpus(),
-            memory,
-        )
-
-
-@dataclass(frozen=True)
 class Plan:
     """A study that can run: its data, its spaces, its cost and its folder."""
 
     study: Study
     data: TrialData
     spaces: dict[str, dict[str, Searched]]
-    machine: Machine
+    fleet: Fleet
     slots: int
     folder: StudyFolder
     disk_bytes: int
@@ -110,14 +92,14 @@ class Plan:
         }
 
 
-def make(study: Study, results: str | Path = "results", *, resuming: bool = False) -> Plan:
-    """The plan of a study whose folder is made in `results`.
+def make(study: Study, results: str | Path = "results", *, resuming: bool = False, fleet: Fleet | None = None) -> Plan:
+    """The plan of a study whose folder is made in `results`. fleet: what may be used, this machine unless given.
 
     Raises StudyError for one that makes no sense, and CannotRun with all that stands in its way.
     """
     if problems := study_rules.problems(study):
         raise StudyError(problems)
-    folder, machine = StudyFolder(Path(results) / study.name), Machine.here()
+    folder, fleet = StudyFolder(Path(results) / study.name), fleet or Fleet.here()
     try:
         data = load_data(study)
         if data.num_classes < 2:
@@ -131,26 +113,26 @@ def make(study: Study, results: str | Path = "results", *, resuming: bool = Fals
     spaces, disk = study.spaces(data.num_classes), _disk_bytes(study, data)
     refusals = [
         *_name(folder, resuming),
-        *_resources(study, machine),
+        *misfits(study, fleet),
         *_disk(folder.root, disk),
         *_batches(study, data),
         *_grids(study, spaces),
     ]
     if refusals:
         raise CannotRun(refusals)
-    slots = _slots(study, machine)
-    warnings = (*_memory(study, data, machine, slots), *cautions.of(study, data.num_classes))
-    return Plan(study, data, spaces, machine, slots, folder, disk, warnings)
+    slots = _slots(study, fleet)
+    warnings = (*_memory(study, data, fleet, slots), *cautions.of(study, data.num_classes))
+    return Plan(study, data, spaces, fleet, slots, folder, disk, warnings)
 
 
-def again(results: Results) -> Plan:
+def again(results: Results, fleet: Fleet | None = None) -> Plan:
     """The plan of a study that has begun. Raises CannotRun where it cannot go on here."""
     root = results.folder.root
     if results.study.name != root.resolve().name:
         rule, fix = "a study's folder bears the study's name", f"rename it to {results.study.name}"
         raise CannotRun([Problem(str(root), rule, root.resolve().name, fix)])
     parent = root.parent if root.name == results.study.name else root.resolve().parent
-    return make(results.study, parent, resuming=True)
+    return make(results.study, parent, resuming=True, fleet=fleet)
 
 
 def load_data(study: Study) -> TrialData:
@@ -186,22 +168,6 @@ def refuse_taken(folder: StudyFolder) -> None:
     """Raises CannotRun if a study has begun in this folder."""
     if problems := [*_name(folder, resuming=False)]:
         raise CannotRun(problems)
-
-
-def _resources(study: Study, machine: Machine) -> Iterable[Problem]:
-    wanted = study.resources
-    if wanted.cpu > machine.cpus:
-        fix = f"write cpu: {machine.cpus} or less"
-        yield Problem("resources.cpu", f"this machine has {machine.cpus} cores", f"{wanted.cpu:g} for each trial", fix)
-    if wanted.gpu > machine.gpus:
-        fix = "write gpu: 0" if not machine.gpus else f"write gpu: {machine.gpus} or less"
-        yield Problem("resources.gpu", f"this machine has {machine.gpus} GPUs", f"{wanted.gpu:g} for each trial", fix)
-    if wanted.gpu > 1 and wanted.gpu % 1:
-        rule = "a trial takes a share of one GPU, or whole ones"
-        yield Problem("resources.gpu", rule, f"{wanted.gpu:g}", f"write gpu: {int(wanted.gpu)}")
-    if wanted.tpu:
-        rule = "trials on TPUs are not in this version"
-        yield Problem("resources.tpu", rule, f"{wanted.tpu:g} for each trial", "write tpu: 0")
 
 
 def parameters_of(study: Study, data: TrialData) -> int:
@@ -269,33 +235,19 @@ def _grids(study: Study, spaces: dict[str, dict[str, Searched]]) -> Iterable[Pro
             yield Problem(place, rule, f"{different} points for {budget} trials", fix)
 
 
-def _slots(study: Study, machine: Machine) -> int:
-    """How many trials run at a time."""
-    wanted = study.resources
-    fit = int(machine.cpus / wanted.cpu)
-    if wanted.gpu:
-        on_gpus = machine.gpus * int(1 / wanted.gpu) if wanted.gpu < 1 else int(machine.gpus / wanted.gpu)
-        fit = min(fit, on_gpus)
+def _slots(study: Study, fleet: Fleet) -> int:
+    """How many trials run at a time. A cluster may grow: there, as many as are asked for."""
+    fit = fleet.slots(map(study.resources.of, study.heads))
     asked = study.search.concurrent_trials
-    return fit if asked == AUTO else min(fit, asked)
+    return fit if asked == AUTO else asked if fleet.address else min(fit, asked)
 
 
-def _memory(study: Study, data: TrialData, machine: Machine, slots: int) -> Iterable[str]:
+def _memory(study: Study, data: TrialData, fleet: Fleet, slots: int) -> Iterable[str]:
     asked = study.search.concurrent_trials
-    if asked != AUTO and asked > slots:
-        yield f"search.concurrent_trials is {asked}, but only {slots} fit on this machine at a time"
+    fit = fleet.slots(map(study.resources.of, study.heads))
+    if asked != AUTO and asked > fit:
+        yield f"search.concurrent_trials is {asked}, but only {fit} fit {fleet.where} at a time"
     needed = slots * TRIAL_MEMORY_BYTES + 3 * data.train.images.nbytes
-    if needed > 0.9 * machine.memory_bytes:
-        there = f"{needed / 1e9:.1f} GB of the {machine.memory_bytes / 1e9:.1f} GB of memory"
+    if needed > 0.9 * fleet.memory_bytes:
+        there = f"{needed / 1e9:.1f} GB of the {fleet.memory_bytes / 1e9:.1f} GB of memory"
         yield f"{slots} trials at a time need about {there}"
-
-
-def _gpus() -> int:
-    """How many NVIDIA GPUs this process may use, without importing torch."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([device for device in visible.split(",") if device.strip() not in ("", "-1")])
-    if not shutil.which("nvidia-smi"):
-        return 0
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False)
-    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())

@@ -59,6 +59,9 @@ class Recorder(DriverOnly, tune.Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         name = trial.config["trial"]["name"]
+        if "placed" in result:
+            self._write({"event": "placed", "trial": name, **result["placed"]})
+            return
         if "ended" in result:
             self._last_words[name] = result["ended"]
             return

@@ -5,6 +5,7 @@ disk, so a crash at any byte loses at most the line that was being written, and 
 
     {"event": "start", "trial": "arcface-003", "head": …, "index": …, "seed": …, "params": {…}, "time": …}
     {"event": "epoch", "trial": …, "epoch": 1, "objective": …, "metrics": {…}, "time": …}
+    {"event": "placed", "trial": …, "node": …, "node_id": …}       on a cluster: where it runs from now on
     {"event": "params", "trial": …, "epoch": 2, "params": {…}}     where PBT changed them after that epoch
     {"event": "end", "trial": …, "status": "completed", "reason": "", "time": …}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from orchestrator import plan, provenance, report, training, winners
 from orchestrator.contest import Contest, planned_trials
 from orchestrator.errors import CannotRun, Problem
+from orchestrator.fleet import Fleet
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress, Silent
 from orchestrator.records import Writer, write_atomic
@@ -21,13 +22,21 @@ from orchestrator.verdict.evidence import Difference
 from orchestrator.verdict.repeats import Asked
 
 
-def launch(study: Study, results: str | Path = "results", progress: Progress | None = None) -> Results:
+def launch(
+    study: Study,
+    results: str | Path = "results",
+    progress: Progress | None = None,
+    address: str | None = None,
+    cluster_file: Path | None = None,
+) -> Results:
     """Runs a study to its end and returns its results, which lie in `results`/<name>.
 
+    address: of a Ray cluster, host:port or "auto", whose nodes all see `results`; a Ray of its own unless given.
+    cluster_file: the YAML of that cluster, whose autoscaler starts nodes that are not there yet.
     Raises CannotRun before anything starts. Ctrl-C or SIGTERM ends it gracefully: the results then say that they are
     not finished, and `resume` goes on.
     """
-    planned = plan.make(study, results)
+    planned = plan.make(study, results, fleet=fleet_at(address, cluster_file))
     with planned.folder.writer() as writer:
         plan.refuse_taken(planned.folder)  # by someone who was quicker than this plan
         write_atomic(planned.folder.provenance_file, provenance.text(provenance.first(planned)))
@@ -35,9 +44,14 @@ def launch(study: Study, results: str | Path = "results", progress: Progress | N
         return _run(planned, writer, progress or Silent())
 
 
-def resume(folder: str | Path, progress: Progress | None = None) -> Results:
-    """Goes on with an interrupted study to exactly the planned number of trials."""
-    planned = plan.again(Results(folder))
+def resume(
+    folder: str | Path,
+    progress: Progress | None = None,
+    address: str | None = None,
+    cluster_file: Path | None = None,
+) -> Results:
+    """Goes on with an interrupted study to exactly the planned number of trials, there or elsewhere."""
+    planned = plan.again(Results(folder), fleet_at(address, cluster_file))
     with planned.folder.writer() as writer:
         provenance.go_on(planned)
         return _run(planned, writer, progress or Silent())
@@ -49,6 +63,7 @@ def confirm(
     seeds: int | None = None,
     racing: bool | None = None,
     progress: Progress | None = None,
+    address: str | None = None,
 ) -> Results:
     """Confirms a finished search with more configurations or more seeds than it was; never with fewer.
 
@@ -60,7 +75,7 @@ def confirm(
         if not known.searched:
             value, fix = "it is not finished", f"orchestrator resume {folder} ends the search first"
         raise CannotRun([Problem(str(folder), "a finished search is confirmed, one with a result", value, fix)])
-    planned = plan.again(known)
+    planned = plan.again(known, fleet_at(address))
     before = known.confirmation
     had = (before.top, len(before.asked.seeds)) if before else confirmation.size(known.study)
     more = max(had[0], top or 0) or 1, max(had[1], seeds or 0) or confirmation.FEWEST_SEEDS
@@ -77,6 +92,18 @@ def confirm(
             with writer.beside(planned.folder.confirmation_file) as record:
                 record.append(asked.event())
         return _run(planned, writer, progress)
+
+
+def fleet_at(address: str | None, cluster_file: Path | None = None) -> Fleet | None:
+    """The nodes of a cluster, where one is named, and those that it may start. Raises CannotRun where none answers."""
+    from orchestrator import cluster
+
+    if address is None:
+        if cluster_file:
+            fix = "add --address auto on the cluster's head; orchestrator doctor --cluster only looks at the file"
+            raise CannotRun([Problem("--cluster", "a search runs on a cluster that is there", "no --address", fix)])
+        return None
+    return cluster.look(address, cluster_file)
 
 
 def _run(planned: Plan, writer: Writer, progress: Progress) -> Results:

@@ -18,6 +18,7 @@ from search_spaces import parameters
 from search_spaces.heads import TRAINING, settings_of
 
 AUTO = "auto"
+KINDS = ("cpu", "gpu", "tpu")  # of resources
 AS_WRITTEN = "as the study says"
 MOST_SEARCHED = 5  # parameters of one head; more cannot be searched with an equal, affordable budget
 
@@ -130,12 +131,41 @@ class SealedTest(Section):
     seeds: Count = 3
 
 
-class Resources(Section):
-    """What one trial gets."""
+class HeadProfile(Section):
+    """What one trial of a head gets, where that differs from the other heads."""
+
+    cpu: Annotated[float, Field(gt=0)] | None = None
+    gpu: Annotated[float, Field(ge=0)] | None = None
+    tpu: Annotated[int, Field(ge=0)] | None = None
+
+
+class Profile(Section):
+    """What one trial gets: cores, GPUs (a share of one, or whole ones), TPU chips."""
 
     cpu: Annotated[float, Field(gt=0)] = 1.0
     gpu: Annotated[float, Field(ge=0)] = 0.0
-    tpu: Annotated[float, Field(ge=0)] = 0.0
+    tpu: Annotated[int, Field(ge=0)] = 0
+
+    def requested(self) -> dict[str, float]:
+        """As Ray is asked for it."""
+        return {name: amount for name in KINDS if (amount := getattr(self, name))}
+
+    @property
+    def accelerator(self) -> str:
+        """What trains on it, never "auto": a trial without a GPU may well see one."""
+        return "cuda" if self.gpu else "tpu" if self.tpu else "cpu"
+
+
+class Resources(Profile):
+    """What every trial gets; heads: what differs for some, as large ones on GPUs and small ones on cores."""
+
+    heads: dict[str, HeadProfile] = {}
+
+    def of(self, head: str) -> Profile:
+        """What a trial of a head gets."""
+        own = self.heads.get(head, HeadProfile())
+        given = {name: getattr(self, name) if (amount := getattr(own, name)) is None else amount for name in KINDS}
+        return Profile(**given)
 
 
 class Tracking(Section):

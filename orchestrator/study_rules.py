@@ -25,6 +25,10 @@ def problems(study: Study) -> list[Problem]:
                 found += _values(place, settings[name], written)
             elif settings:
                 found.append(Problem(place, f"{head} has no such setting", name, did_you_mean(name, settings)))
+    for head in study.resources.heads:
+        if head not in study.heads:
+            rule, fix = "resources are for heads of the study", did_you_mean(head, study.heads)
+            found.append(Problem(f"resources.heads.{head}", rule, head, fix))
     for name, setting in TRAINING.items():
         found += _values(f"training.{name}", setting, getattr(study.training, name))
     return found or [*_combinations(study), *_dimensions(study)]

@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from orchestrator.contest import ANY, planned_trials, starts
+from orchestrator.doctor import Finding
 from orchestrator.plan import Plan
 from orchestrator.records import Trial
 from orchestrator.results import Results
@@ -111,6 +112,14 @@ def _confirming(planned: Plan) -> str:
     best = "the best configuration" if top == 1 else f"the {top} best configurations"
     epochs = runs * planned.study.training.epochs
     return f"{best} of each head on {many(seeds, 'fresh seed')}{racing}: {many(runs, 'run')}, {epochs:,} epochs more"
+
+
+def findings(found: Iterable[Finding]) -> Table:
+    """What a doctor looked at."""
+    table = empty_table("", ("", "found", ""))
+    for each in found:
+        table.add_row(each.what, each.found, "see below" if each.problem else "")
+    return table
 
 
 def status(results: Results) -> list[Table | str]:

@@ -5,7 +5,6 @@ The record is the truth: a stage is rebuilt from it, and Tune's own snapshots ar
 
 from __future__ import annotations
 
-import math
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -22,7 +21,7 @@ from orchestrator.checkpoints import newest
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress
 from orchestrator.records import Trial, Writer
-from orchestrator.study import Study
+from orchestrator.study import AUTO, Study
 from orchestrator.trial import Task, run_trial
 
 if TYPE_CHECKING:
@@ -78,7 +77,9 @@ class Session:
         interrupted = [trial for trial in trials.values() if trial.status == "running"]
         checkpoints = {name: str(path.parent.resolve()) for name, path in newest(folder, interrupted).items()}
         recorder = Recorder(writer, source, study.training.epochs, trials, self._progress, schedulers)
-        task = Task.of(study, sample(self._planned.data.validation.labels))
+        on_cluster = self._planned.fleet.address is not None
+        grows = on_cluster and study.search.concurrent_trials == AUTO  # as many as fit, and one that waits for room
+        task = Task.of(study, sample(self._planned.data.validation.labels), says_where=on_cluster)
         population = study.search.scheduler == "pbt"  # Tune's PBT takes all its trials at once and no searcher
         given: dict[str, Any] = {}
         if population:
@@ -88,13 +89,13 @@ class Session:
         tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(run_trial, data=stage.data, task=task),
-                {name: amount for name, amount in study.resources.model_dump().items() if amount},
+                requested(study),
             ),
             tune_config=tune.TuneConfig(
                 num_samples=1 if population else remaining,
                 search_alg=None if population else SourceSearcher(source, checkpoints),
                 scheduler=schedulers,
-                max_concurrent_trials=None if population else self._planned.slots,
+                max_concurrent_trials=None if population or grows else self._planned.slots,
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: str(trial.config["trial"]["name"]),
             ),
@@ -111,16 +112,30 @@ class Session:
         ).fit()
 
 
+def requested(study: Study) -> Any:
+    """What Tune asks Ray for, for a trial's configuration."""
+    from ray import tune
+
+    profiles = {head: study.resources.of(head).requested() for head in study.heads}
+    if len({str(profile) for profile in profiles.values()}) == 1:
+        return next(iter(profiles.values()))
+
+    def of_trial(config: dict[str, Any]) -> Any:
+        asked = {kind.upper(): amount for kind, amount in profiles[config["trial"]["head"]].items()}
+        return tune.PlacementGroupFactory([asked])
+
+    return of_trial
+
+
 @contextmanager
 def session(planned: Plan, writer: Writer, progress: Progress) -> Iterator[Session]:
     """Starts Ray for a study, and ends it. SystemExit is Ray's own answer to a SIGTERM in its first seconds."""
     labels = planned.data.validation.labels
     planned.folder.save_labels(labels[sample(labels)])
     data_bytes = planned.data.train.images.nbytes + planned.data.validation.images.nbytes
-    cpus = math.ceil(planned.slots * planned.study.resources.cpu)  # no more, so that a population keeps to the slots
     with StopSignals() as signals:
-        progress.say("starting Ray")
-        with cluster.local_ray(cpus, planned.machine.gpus, data_bytes, writer.scratch):
+        progress.say("starting Ray" if planned.fleet.address is None else f"joining Ray at {planned.fleet.address}")
+        with cluster.ray_for(planned, data_bytes, writer.scratch):
             signals.listen()  # again: Ray has just taken SIGTERM for itself
             yield Session(planned, progress, signals)
 

@@ -7,6 +7,7 @@ It imports no wandb and sees no test image.
 from __future__ import annotations
 
 import math
+import os
 import random
 import tempfile
 import time
@@ -25,15 +26,20 @@ from lightning_modules.blueprint import Blueprint
 from lightning_modules.data.splits import TrialData
 
 if TYPE_CHECKING:
-    from orchestrator.study import Study
+    from orchestrator.study import Profile, Study
 
 CHECKPOINT = "last.ckpt"
+DEVICES = ("CUDA_VISIBLE_DEVICES", "TPU_VISIBLE_CHIPS")
 OBJECTIVE_METRIC = "val/cluster_accuracy"
 
 
 @dataclass(frozen=True)
 class Task:
-    """What all trials of a study have in common. sample: the validation images whose embeddings are reported."""
+    """What all trials of a study have in common.
+
+    sample: the validation images whose embeddings are reported. profiles: what a trial of each head gets.
+    says_where: whether a trial reports the node and the devices that it was given.
+    """
 
     epochs: int
     batch_size: int
@@ -41,13 +47,11 @@ class Task:
     body: str
     body_options: dict[str, int]
     sample: NDArray[np.intp]
-    cpu: float
-    gpu: float
-    tpu: float
+    profiles: dict[str, Profile]
+    says_where: bool = False
 
     @classmethod
-    def of(cls, study: Study, sample: NDArray[np.intp]) -> Task:
-        resources = study.resources
+    def of(cls, study: Study, sample: NDArray[np.intp], says_where: bool = False) -> Task:
         return cls(
             epochs=study.training.epochs,
             batch_size=study.training.batch_size,
@@ -55,15 +59,9 @@ class Task:
             body=study.body.name,
             body_options=study.body.options(),
             sample=sample,
-            cpu=resources.cpu,
-            gpu=resources.gpu,
-            tpu=resources.tpu,
+            profiles={head: study.resources.of(head) for head in study.heads},
+            says_where=says_where,
         )
-
-    @property
-    def accelerator(self) -> str:
-        """From the resources that the trial was given, never "auto": a trial without a GPU may well see one."""
-        return "cuda" if self.gpu else "tpu" if self.tpu else "cpu"
 
 
 class Diverged(Exception):
@@ -75,6 +73,8 @@ def run_trial(config: dict[str, Any], data: TrialData, task: Task) -> None:
     from ray import tune
 
     started = time.perf_counter()
+    if task.says_where:
+        tune.report({"placed": where()})
     try:
         _fit(config["trial"], data, task, started)
     except Diverged as error:
@@ -99,6 +99,22 @@ def blueprint(head: str, params: dict[str, Any], data: TrialData, task: Task) ->
     )
 
 
+def where() -> dict[str, Any]:
+    """The node that this trial runs on, and the accelerators that Ray lets it see."""
+    import ray
+
+    devices = {name: os.environ[name] for name in DEVICES if name in os.environ}
+    return {"node": ray.util.get_node_ip_address(), "node_id": ray.get_runtime_context().get_node_id(), **devices}
+
+
+def precision(accelerator: str) -> str:
+    """Of the body, as Lightning names it: bfloat16 where a GPU computes in it; heads stay in float32 (AngularHead)."""
+    import torch
+
+    fast = accelerator == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16-mixed" if fast else "32-true"
+
+
 def reset_process(seed: int, threads: int) -> None:
     """Undoes what an earlier trial in this process may have left."""
     import logging
@@ -115,7 +131,8 @@ def reset_process(seed: int, threads: int) -> None:
 
 
 def _fit(trial: dict[str, Any], data: TrialData, task: Task, started: float) -> None:
-    reset_process(trial["seed"], max(1, int(task.cpu)))
+    profile = task.profiles[trial["head"]]
+    reset_process(trial["seed"], max(1, int(profile.cpu)))
     import pytorch_lightning as pl
 
     from lightning_modules.data.batches import ImageBatches
@@ -123,8 +140,9 @@ def _fit(trial: dict[str, Any], data: TrialData, task: Task, started: float) -> 
     module = blueprint(trial["head"], trial["params"], data, task).build()
     trainer = pl.Trainer(
         max_epochs=task.epochs,
-        accelerator=task.accelerator,
+        accelerator=profile.accelerator,
         devices=1,
+        precision=precision(profile.accelerator),  # type: ignore[arg-type]
         callbacks=[_reporter(task, started)],
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from lightning_modules.data import mnist
 from orchestrator import provenance, report
+from orchestrator.fleet import Fleet, Node
 from orchestrator.records import StudyFolder, Trial, write_atomic
 from orchestrator.results import Results
 from orchestrator.searchers import starting_point
@@ -28,12 +30,17 @@ TRAIN, TEST = 3000, 500
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # on few and busy cores several threads mostly wait for each other
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two processes share the tests: those of a file stay together, and those of the study that takes longest to make."""
-    for item in items:
-        together = "opened" if "opened" in getattr(item, "fixturenames", ()) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(together))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Several processes share the tests, file by file in order; those of the study that takes longest stay together."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            return re.sub(r"test_sealed_\w+", "test_sealed", path)
+
+    return ByFile(config, log)
 
 
 def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
@@ -133,9 +140,9 @@ def build_study() -> Callable[..., StudyFolder]:
         study = Study.model_validate(content)
         folder = StudyFolder(parent / study.name)
         write_atomic(folder.study_file, study.to_yaml())
-        machine = SimpleNamespace(cpus=2, gpus=0, memory_bytes=8 * 10**9)
+        fleet = Fleet((Node(2, memory_bytes=8 * 10**9),))
         data = SimpleNamespace(num_classes=classes, train=range(10 * POINTS))
-        plan = SimpleNamespace(study=study, machine=machine, slots=2, data=data)
+        plan = SimpleNamespace(study=study, fleet=fleet, slots=2, data=data)
         write_atomic(folder.provenance_file, provenance.text(provenance.first(plan)))
         labels = np.arange(POINTS) % classes if sample is None else sample
         folder.save_labels(labels)

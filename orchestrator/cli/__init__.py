@@ -21,6 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 VERBS: dict[str, Callable[..., None]] = {  # in the order in which --help lists them
+    "doctor": looking.doctor,
     "plan": running.plan,
     "launch": running.launch,
     "resume": running.resume,

@@ -1,4 +1,4 @@
-"""The verbs that look at studies: status, best, report, compare, inspect, dashboard, sync."""
+"""The verbs that look, at machines and at studies: doctor, status, best, report, compare, inspect, dashboard, sync."""
 
 from __future__ import annotations
 
@@ -9,7 +9,36 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.common import FAILED, AsJson, Folder, errors, print_json, show
+from orchestrator.cli.common import CANNOT, FAILED, AsJson, Folder, errors, print_json, show
+
+
+def doctor(
+    cluster: Annotated[
+        Path | None, typer.Option("--cluster", help="Look at a cluster's YAML, not at this machine.")
+    ] = None,
+    study: Annotated[
+        list[str] | None, typer.Option("--study", help="Whether trials of this study fit on the cluster's nodes.")
+    ] = None,
+    results: Annotated[Path, typer.Option("--results", help="Where studies' folders would be made.")] = Path("results"),
+    json: AsJson = False,
+) -> None:
+    """Say whether this machine, or a cluster that a file describes, is fit for a search."""
+    with errors():
+        from orchestrator import doctor as examining
+        from orchestrator.study import Study
+
+        if study and not cluster:
+            raise typer.BadParameter("--study is for --cluster; on this machine orchestrator plan says more")
+        studies = [Study.load(source) for source in study or ()]
+        found = list(examining.of_cluster(cluster, studies) if cluster else examining.of_machine(results))
+        if json:
+            print_json([finding.as_dict() for finding in found])
+        else:
+            from orchestrator import tables
+
+            show(tables.findings(found), *(str(finding.problem) for finding in found if finding.problem))
+        if any(finding.problem for finding in found):
+            raise typer.Exit(CANNOT)
 
 
 def status(folder: Folder, json: AsJson = False) -> None:

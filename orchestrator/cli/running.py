@@ -26,6 +26,14 @@ StartFrom = Annotated[
     Path | None,
     typer.Option("--start-from", help="A finished study's folder, whose best each head's first trial takes over."),
 ]
+Address = Annotated[
+    str | None,
+    typer.Option("--address", metavar="HOST:PORT", help="Train on that Ray cluster, or on the one here: auto."),
+]
+ClusterFile = Annotated[
+    Path | None,
+    typer.Option("--cluster", help="The cluster's YAML: its autoscaler may start the nodes in it."),
+]
 NextName = Annotated[bool, typer.Option("--next-name", help="If the name is taken, take name-2, name-3, …")]
 
 
@@ -35,13 +43,17 @@ def plan(
     results: ResultsFolder = Path("results"),
     next_name: NextName = False,
     start_from: StartFrom = None,
+    address: Address = None,
+    cluster: ClusterFile = None,
     json: AsJson = False,
 ) -> None:
     """Print what a study will search and cost, and whether it can run here. Starts nothing."""
     with errors():
         from orchestrator import plan as planning
+        from orchestrator.search import fleet_at
 
-        planned = planning.make(_loaded(study, set or [], results, next_name, start_from), results)
+        loaded = _loaded(study, set or [], results, next_name, start_from)
+        planned = planning.make(loaded, results, fleet=fleet_at(address, cluster))
         if json:
             print_json(planned.as_dict())
         else:
@@ -60,6 +72,8 @@ def launch(
         bool, typer.Option("--online", help="Send runs to Weights & Biases while the search runs.")
     ] = False,
     no_tracking: Annotated[bool, typer.Option("--no-tracking", help="Keep no Weights & Biases runs.")] = False,
+    address: Address = None,
+    cluster: ClusterFile = None,
     json: AsJson = False,
 ) -> None:
     """Plan a study, search, and confirm the best of each head on fresh seeds; every epoch is recorded."""
@@ -71,16 +85,16 @@ def launch(
 
         mode = ["tracking.mode=online"] if online else ["tracking.mode=off"] if no_tracking else []
         loaded = _loaded(study, [*(set or ()), *mode], results, next_name, start_from)
-        _ended(run(loaded, results, for_this_terminal()), json)
+        _ended(run(loaded, results, for_this_terminal(), address, cluster), json)
 
 
-def resume(folder: Folder, json: AsJson = False) -> None:
+def resume(folder: Folder, address: Address = None, cluster: ClusterFile = None, json: AsJson = False) -> None:
     """Go on with an interrupted study, to exactly the planned number of trials."""
     with errors():
         from orchestrator.progress import for_this_terminal
         from orchestrator.search import resume as run
 
-        _ended(run(folder, for_this_terminal()), json)
+        _ended(run(folder, for_this_terminal(), address, cluster), json)
 
 
 def confirm(
@@ -90,6 +104,7 @@ def confirm(
     racing: Annotated[
         bool | None, typer.Option("--racing/--no-racing", help="Stop configurations that are clearly behind.")
     ] = None,
+    address: Address = None,
     json: AsJson = False,
 ) -> None:
     """Train the best configurations of a finished search on more fresh seeds, or more configurations on them."""
@@ -97,13 +112,14 @@ def confirm(
         from orchestrator.progress import for_this_terminal
         from orchestrator.search import confirm as run
 
-        _ended(run(folder, top, seeds, racing, for_this_terminal()), json)
+        _ended(run(folder, top, seeds, racing, for_this_terminal(), address), json)
 
 
 def unseal(
     folder: Folder,
     seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="How many final models of each head.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Open it once more; every output will say so.")] = False,
+    address: Address = None,
     json: AsJson = False,
 ) -> None:
     """Open the sealed test set, once: trains each head's best on train and validation images, and measures it."""
@@ -111,7 +127,7 @@ def unseal(
         from orchestrator.progress import for_this_terminal
         from orchestrator.verdict import opening
 
-        ended = opening.open_test(folder, seeds, again, for_this_terminal())
+        ended = opening.open_test(folder, seeds, again, for_this_terminal(), address)
         _ended(ended, json, interrupted=not ended.test.heads)
 
 

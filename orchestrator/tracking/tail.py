@@ -61,6 +61,7 @@ def follow(folder: StudyFolder, known: list[int], mirror: Mirror, over: Callable
 
 def main(root: str, close_s: str, *known: str) -> None:
     """Follows a study until standard input ends, then closes the mirror in at most so long."""
+    os.environ.pop("WANDB_SERVICE", None)  # names the service of a program with runs of its own, as a notebook has
     said = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # wandb may print what it likes
 

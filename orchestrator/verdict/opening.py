@@ -21,7 +21,7 @@ from orchestrator.plan import Plan
 from orchestrator.progress import Progress, Silent
 from orchestrator.records import StudyFolder, Trial, Writer
 from orchestrator.results import Results
-from orchestrator.search import plainly
+from orchestrator.search import fleet_at, plainly
 from orchestrator.study import Study
 from orchestrator.tracking.following import following
 from orchestrator.training import Stage
@@ -29,7 +29,11 @@ from orchestrator.verdict.repeats import Asked, configuration_of, fresh_seeds
 
 
 def open_test(
-    folder: str | Path, seeds: int | None = None, again: bool = False, progress: Progress | None = None
+    folder: str | Path,
+    seeds: int | None = None,
+    again: bool = False,
+    progress: Progress | None = None,
+    address: str | None = None,
 ) -> Results:
     """Trains the best of each head on train and validation images on fresh seeds, and measures it on the test images.
 
@@ -40,7 +44,7 @@ def open_test(
     refuse_unfinished(known)
     if not known.test.half_open:
         refuse_opened(known, again)
-    planned = plan.again(known)
+    planned = plan.again(known, fleet_at(address))
     with planned.folder.writer() as writer, writer.beside(planned.folder.test_file) as record:
         provenance.go_on(planned)
         with following(planned.study, planned.folder, progress.say):

@@ -25,7 +25,7 @@ from orchestrator.verdict import opening
 MakeStudy = Callable[..., Study]
 MakeRecord = Callable[..., StudyFolder]
 VERBS = [
-    "plan", "launch", "resume", "confirm", "test", "export", "status", "stop", "best", "report", "compare",
+    "doctor", "plan", "launch", "resume", "confirm", "test", "export", "status", "stop", "best", "report", "compare",
     "inspect", "dashboard", "sync", "embed",
 ]  # fmt: skip
 
@@ -101,7 +101,7 @@ def test_a_wrong_study_is_2_with_its_line_on_stderr(verb: str, tmp_path: Path) -
 def test_what_cannot_run_here_is_4_on_stderr(verb: str, study_file: Path, tmp_path: Path) -> None:
     done = run(verb, study_file, "--results", tmp_path / "results", "--set", "resources.tpu=8")
     assert (done.exit_code, done.stdout) == (4, "")
-    assert done.stderr.startswith("resources.tpu\n  rule   trials on TPUs are not in this version\n")
+    assert done.stderr.startswith("resources.tpu\n  rule   this machine has 0 TPU chips\n")
     assert not (tmp_path / "results").exists()
 
 
@@ -192,7 +192,7 @@ def test_launch_hands_the_search_what_was_asked_for(
 ) -> None:
     asked: list[Any] = []
 
-    def launch(study: Study, results: Path, progress: object) -> Results:
+    def launch(study: Study, results: Path, *more: object) -> Results:
         asked.extend([study, results])
         raise KeyboardInterrupt
 

@@ -11,12 +11,21 @@ from orchestrator.cli import app
 
 # verb → its arguments and options, each with its default where it has one ("" where not)
 SURFACE: dict[str, dict[str, str]] = {
+    "doctor": {
+        "--cluster <path>": "",
+        "--study <list[str]>": "",
+        "--results <path>": "results",
+        "--json": "",
+        "--help": "",
+    },
     "plan": {
         "STUDY": "",
         "--set PATH=VALUE": "",
         "--results <path>": "results",
         "--next-name": "",
         "--start-from <path>": "",
+        "--address HOST:PORT": "",
+        "--cluster <path>": "",
         "--json": "",
         "--help": "",
     },
@@ -28,19 +37,29 @@ SURFACE: dict[str, dict[str, str]] = {
         "--start-from <path>": "",
         "--online": "",
         "--no-tracking": "",
+        "--address HOST:PORT": "",
+        "--cluster <path>": "",
         "--json": "",
         "--help": "",
     },
-    "resume": {"FOLDER": "", "--json": "", "--help": ""},
+    "resume": {"FOLDER": "", "--address HOST:PORT": "", "--cluster <path>": "", "--json": "", "--help": ""},
     "confirm": {
         "FOLDER": "",
         "--top <int range>": "",
         "--seeds <int range>": "",
         "--racing / --no-racing": "",
+        "--address HOST:PORT": "",
         "--json": "",
         "--help": "",
     },
-    "test": {"FOLDER": "", "--seeds <int range>": "", "--again": "", "--json": "", "--help": ""},
+    "test": {
+        "FOLDER": "",
+        "--seeds <int range>": "",
+        "--again": "",
+        "--address HOST:PORT": "",
+        "--json": "",
+        "--help": "",
+    },
     "export": {"MODEL": "", "--out <path>": "exported", "--json": "", "--help": ""},
     "status": {"FOLDER": "", "--json": "", "--help": ""},
     "stop": {"FOLDER": "", "--help": ""},
@@ -87,7 +106,7 @@ def test_a_verb_takes_these_arguments_and_options_and_no_others(verb: str) -> No
     assert {name: match[1] if match else "" for name, match in defaults.items()} == SURFACE[verb]
 
 
-@pytest.mark.parametrize("verb", SURFACE)
+@pytest.mark.parametrize("verb", [verb for verb in SURFACE if verb != "doctor"])
 def test_a_required_argument_is_refused_where_it_is_missing(verb: str) -> None:
     done = CliRunner().invoke(app, [verb])
     assert done.exit_code == 2

@@ -14,7 +14,9 @@ PACKAGES = ("orchestrator", "lightning_modules", "search_spaces")
 SOURCES = [path.relative_to(ROOT) for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 TESTS = [path.relative_to(ROOT) for path in sorted((ROOT / "tests").rglob("*.py"))]
 HOMES = {  # framework → the only files that may import it
-    "ray": {f"orchestrator/{name}.py" for name in ("training", "budget", "recorder", "cluster", "trial")},
+    "ray": {
+        f"orchestrator/{name}.py" for name in ("training", "budget", "recorder", "cluster", "cluster_file", "trial")
+    },
     "wandb": {f"orchestrator/tracking/{name}.py" for name in ("account", "publish", "run", "sweep", "workspace")},
     "wandb_workspaces": {"orchestrator/tracking/workspace.py"},
     "matplotlib": {
@@ -33,7 +35,7 @@ HOMES = {  # framework → the only files that may import it
     "sklearn": {"lightning_modules/geometry/clusters.py", "orchestrator/plots/embedding.py"},
     "optuna": {"orchestrator/searchers.py", "orchestrator/dashboard.py"},
     "optuna_dashboard": {"orchestrator/dashboard.py"},
-    "ruamel": {"orchestrator/study_file.py"},
+    "ruamel": {"orchestrator/study_file.py", "orchestrator/cluster_file.py"},
     "typer": {f"orchestrator/cli/{name}.py" for name in ("__init__", "common", "running", "looking", "models")},
 }
 LIGHT = (
@@ -74,6 +76,9 @@ LIGHT = (
     "refresh",
     "background",
     "locks",
+    "fleet",
+    "cluster_file",
+    "doctor",
     "winners",
     "checkpoints",
     "comparison",

@@ -14,7 +14,7 @@ import pytest
 
 from orchestrator import plan
 from orchestrator.errors import CannotRun, Problem
-from orchestrator.plan import Machine
+from orchestrator.fleet import Fleet, Node
 from orchestrator.study import Study
 
 MakeStudy = Callable[..., Study]
@@ -23,7 +23,7 @@ MakeStudy = Callable[..., Study]
 @pytest.fixture(autouse=True)
 def small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same machine wherever the tests run: four cores, no GPU, 16 GB, an empty disk."""
-    monkeypatch.setattr(plan.Machine, "here", staticmethod(lambda: Machine(cpus=4, gpus=0, memory_bytes=16 * 10**9)))
+    monkeypatch.setattr(plan.Fleet, "here", staticmethod(lambda: Fleet((Node(4, memory_bytes=16 * 10**9),))))
     monkeypatch.setattr(plan.shutil, "disk_usage", lambda path: SimpleNamespace(free=10**12))
 
 
@@ -101,7 +101,7 @@ def test_as_many_trials_run_at_a_time_as_fit_and_are_asked_for(
 def test_a_gpu_limits_how_many_run_at_a_time(
     tiny_study: MakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan.Machine, "here", staticmethod(lambda: Machine(16, 1, 64 * 10**9)))
+    monkeypatch.setattr(plan.Fleet, "here", staticmethod(lambda: Fleet((Node(16, 1, memory_bytes=64 * 10**9),))))
     assert plan.make(tiny_study(resources={"gpu": 0.5}), tmp_path).slots == 2
 
 
@@ -140,7 +140,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tiny_study: MakeStudy, tmp
     [
         ({"cpu": 5}, "resources.cpu", "this machine has 4 cores", "5 for each trial", "write cpu: 4 or less"),
         ({"gpu": 1}, "resources.gpu", "this machine has 0 GPUs", "1 for each trial", "write gpu: 0"),
-        ({"tpu": 8}, "resources.tpu", "trials on TPUs are not in this version", "8 for each trial", "write tpu: 0"),
+        ({"tpu": 8}, "resources.tpu", "this machine has 0 TPU chips", "8 for each trial", "write tpu: 0"),
     ],
 )
 def test_resources_that_the_machine_has_not_are_refused(
@@ -210,7 +210,7 @@ def test_warns_where_a_study_runs_otherwise_than_it_may_seem(tiny_study: MakeStu
 def test_warns_where_memory_will_be_short(
     tiny_study: MakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan.Machine, "here", staticmethod(lambda: Machine(4, 0, 2 * 10**9)))
+    monkeypatch.setattr(plan.Fleet, "here", staticmethod(lambda: Fleet((Node(4, memory_bytes=2 * 10**9),))))
     study = tiny_study(search={"scheduler": "none"})
     (warning,) = plan.make(study, tmp_path).warnings
     assert warning == "4 trials at a time need about 2.8 GB of the 2.0 GB of memory"
@@ -236,7 +236,7 @@ def test_the_next_free_name_of_a_long_one_is_still_a_name(tiny_study: MakeStudy,
 
 def test_the_machine_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    machine = Machine.here()
+    machine = Fleet.here()
     assert machine.cpus >= 1
     assert machine.gpus >= 0
     assert machine.memory_bytes > 10**8
@@ -246,7 +246,7 @@ def test_the_machine_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_visible_gpus_count(monkeypatch: pytest.MonkeyPatch, visible: str, gpus: int) -> None:
     monkeypatch.undo()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert Machine.here().gpus == gpus
+    assert Fleet.here().gpus == gpus
 
 
 def test_planning_loads_no_framework(tiny_study: MakeStudy, tmp_path: Path) -> None:

@@ -25,6 +25,6 @@ def test_the_count_of_weights_is_the_models_own(shape: tuple[int, ...], body: di
     images = LabelledImages(np.zeros((20, *shape), np.uint8), np.arange(20) % 10)
     data = TrialData(images, images, 10, 0.0, 1.0)
     study = Study.model_validate({"name": "x", "heads": {"softmax": {}}, "body": body, "embedding_dim": 4})
-    task = Task(1, 16, 4, study.body.name, study.body.options(), np.arange(5), 1, 0, 0)
+    task = Task(1, 16, 4, study.body.name, study.body.options(), np.arange(5), {})
     module = blueprint("softmax", PARAMS, data, task).build()
     assert parameters_of(study, data) == sum(parameter.numel() for parameter in module.parameters())

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator import leaderboards, plan, tables
-from orchestrator.plan import Machine
+from orchestrator.fleet import Fleet, Node
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.study import Study
@@ -38,7 +38,7 @@ def rows(text: str) -> dict[str, list[str]]:
 
 @pytest.fixture(autouse=True)
 def small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan.Machine, "here", staticmethod(lambda: Machine(cpus=4, gpus=0, memory_bytes=16 * 10**9)))
+    monkeypatch.setattr(plan.Fleet, "here", staticmethod(lambda: Fleet((Node(4, memory_bytes=16 * 10**9),))))
 
 
 @pytest.mark.parametrize(

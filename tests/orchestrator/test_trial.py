@@ -18,7 +18,7 @@ from lightning_modules.arcface import ArcFace
 from lightning_modules.data.splits import TrialData
 from orchestrator import plan
 from orchestrator.checkpoints import finished_epochs
-from orchestrator.study import Study
+from orchestrator.study import Profile, Study
 from orchestrator.trial import CHECKPOINT, Task, reset_process, run_trial
 
 SAMPLE = np.arange(0, 1000, 10)
@@ -47,7 +47,7 @@ def reports(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, A
 
 
 def task(epochs: int = 2) -> Task:
-    return Task(epochs, 64, 3, "strided", {"width": 4}, SAMPLE, cpu=1, gpu=0, tpu=0)
+    return Task(epochs, 64, 3, "strided", {"width": 4}, SAMPLE, {"arcface": Profile()})
 
 
 def config(checkpoint: str | None = None, **params: Any) -> dict[str, Any]:
@@ -169,8 +169,8 @@ def test_resetting_a_process_sets_every_seed_and_the_threads() -> None:
 
 
 @pytest.mark.parametrize(("gpu", "tpu", "expected"), [(0, 0, "cpu"), (0.5, 0, "cuda"), (0, 4, "tpu")])
-def test_the_accelerator_follows_from_the_resources_alone(gpu: float, tpu: float, expected: str) -> None:
-    assert Task(1, 64, 3, "strided", {}, SAMPLE, cpu=1, gpu=gpu, tpu=tpu).accelerator == expected
+def test_the_accelerator_follows_from_the_resources_alone(gpu: float, tpu: int, expected: str) -> None:
+    assert Profile(gpu=gpu, tpu=tpu).accelerator == expected
 
 
 def test_what_trials_receive_holds_no_test_image(data: TrialData, small_mnist: Path) -> None:

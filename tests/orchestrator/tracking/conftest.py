@@ -171,10 +171,11 @@ def pictures_of(run: Run, key: str = "embedding") -> list[int]:
 
 
 def orchestrator(*words: str | Path, **environment: str) -> subprocess.Popen[str]:
-    """The program in a process of its own."""
+    """The program in a process of its own, as from a fresh terminal."""
     command = [sys.executable, "-m", "orchestrator", *map(str, words)]
     pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env={**os.environ, **environment}, **pipes)
+    around = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+    return subprocess.Popen(command, env={**around, **environment}, **pipes)
 
 
 @pytest.fixture

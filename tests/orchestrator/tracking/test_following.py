@@ -119,6 +119,15 @@ def test_a_study_that_is_followed_is_mirrored_when_it_ends(growing: Any) -> None
     assert said == []
 
 
+def test_the_wandb_of_the_program_around_is_left_alone(growing: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notebook with runs of its own names its service in the environment; the mirror has one of its own."""
+    monkeypatch.setenv("WANDB_SERVICE", "3-1-unix-/nowhere")
+    folder, lines = growing
+    with following(Results(folder.root).study, folder, pytest.fail):
+        append(folder, lines)
+    assert len(list(folder.wandb.glob("offline-run-*"))) == len(Results(folder.root).trials)
+
+
 def test_a_study_that_is_not_tracked_starts_nothing(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_folder("off")
     monkeypatch.setattr(follows, "Follower", lambda *given: pytest.fail("a process was started"))

@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
-from tests.orchestrator.tracking.conftest import check_equal, orchestrator, pictures_of, run_of
+from tests.orchestrator.tracking.conftest import check_equal, orchestrator, pictures_of, run_of, wait_for
 from tests.wandb_server import WandbServer
 
 HEADS = ("arcface", "softmax")
@@ -175,9 +175,9 @@ def test_a_killed_driver_goes_on_and_a_server_goes_away_and_no_run_or_row_is_los
         environment = server.environment(tmp_path / "client")
         launch = ("launch", tmp_path / "small.yaml", "--online", "--results", tmp_path)
         killed, folder = launch_until(3, *launch, **environment)
+        wait_for(lambda: server.runs, lambda: "the server knows a run")
         killed.kill()
         killed.communicate()
-        assert server.runs
         resumed, _ = launch_until(6, "resume", folder.root, **environment)
         server.disappear()
         _, said = resumed.communicate(timeout=200)

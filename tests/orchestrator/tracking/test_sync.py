@@ -231,6 +231,6 @@ def test_one_sync_at_a_time(server: WandbServer, make_folder: MakeFolder) -> Non
     folder = make_folder("offline")
     with open(folder.root / ".sync.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(CannotRun, match="another sync is at work"):
+        with pytest.raises(CannotRun, match="another is at work"):
             sync(folder.root, pytest.fail)
     assert len(sent(folder)) == 4

@@ -1,0 +1,140 @@
+"""What a search may use: the nodes of this machine or of a Ray cluster, and how many trials fit on them.
+
+Knows no Ray, so that a plan answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from orchestrator.errors import Problem
+from orchestrator.study import Profile, Study
+
+THIS_MACHINE = "this machine"
+KINDS = {"cpu": "core", "gpu": "GPU", "tpu": "TPU chip"}
+CHIPS = (0, 1, 2, 4, 8)  # of one host that Ray can give to a trial
+
+
+@dataclass(frozen=True)
+class Node:
+    """One machine, or `number` machines of one kind. tpu: chips."""
+
+    cpu: float
+    gpu: float = 0.0
+    tpu: float = 0.0
+    memory_bytes: float = 0.0
+    name: str = THIS_MACHINE
+    number: int = 1
+
+    def fits(self, profile: Profile) -> int:
+        """How many trials of a profile one such node takes at a time."""
+        fit = [int(self.cpu / profile.cpu)]
+        if profile.gpu:  # a share of one GPU, or whole ones
+            fit.append(int(self.gpu) * int(1 / profile.gpu) if profile.gpu < 1 else int(self.gpu / profile.gpu))
+        if profile.tpu:
+            fit.append(int(self.tpu / profile.tpu))
+        return min(fit)
+
+    def __str__(self) -> str:
+        return " and ".join(counted(has, thing) for kind, thing in KINDS.items() if (has := getattr(self, kind)))
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """All nodes. address: of the Ray cluster that they belong to; None is a Ray of our own on this machine."""
+
+    nodes: tuple[Node, ...]
+    address: str | None = None
+
+    @classmethod
+    def here(cls) -> Fleet:
+        """This machine, as far as this process may use it."""
+        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return cls((Node(cpus, _gpus(), memory_bytes=memory),))
+
+    @property
+    def where(self) -> str:
+        """In a sentence."""
+        return "on this machine" if self.address is None else "on the cluster"
+
+    @property
+    def cpus(self) -> int:
+        return int(sum(node.cpu * node.number for node in self.nodes))
+
+    @property
+    def gpus(self) -> int:
+        return int(sum(node.gpu * node.number for node in self.nodes))
+
+    @property
+    def tpus(self) -> int:
+        return int(sum(node.tpu * node.number for node in self.nodes))
+
+    @property
+    def memory_bytes(self) -> int:
+        return int(sum(node.memory_bytes * node.number for node in self.nodes))
+
+    def fits(self, profile: Profile) -> int:
+        """How many trials of a profile run at a time, if there are no others."""
+        return sum(node.fits(profile) * node.number for node in self.nodes)
+
+    def slots(self, profiles: Iterable[Profile]) -> int:
+        """How many trials run at a time at most, where they have such profiles."""
+        different = set(profiles)
+        smallest = min(profile.cpu for profile in different)
+        return min(sum(map(self.fits, different)), int(self.cpus / smallest))
+
+
+def counted(number: float, thing: str) -> str:
+    """2 cores, 1 GPU."""
+    return f"{number:g} {thing}{'' if number == 1 else 's'}"
+
+
+def misfits(study: Study, fleet: Fleet) -> Iterable[Problem]:
+    """A problem for each kind of trial that would wait for ever."""
+    places = {head: f"resources.heads.{head}" if head in study.resources.heads else "resources" for head in study.heads}
+    for place, head in {place: head for head, place in places.items()}.items():
+        profile = study.resources.of(head)
+        if profile.gpu > 1 and profile.gpu % 1:
+            rule = "a trial takes a share of one GPU, or whole ones"
+            yield Problem(f"{place}.gpu", rule, f"{profile.gpu:g}", f"write gpu: {int(profile.gpu)}")
+        elif profile.tpu not in CHIPS:
+            rule, fix = "a trial takes 1, 2, 4 or 8 TPU chips of one host", f"write tpu: {_below(profile.tpu)}"
+            yield Problem(f"{place}.tpu", rule, str(profile.tpu), fix)
+        elif not fleet.fits(profile):
+            yield from _too_much(place, profile, fleet)
+
+
+def _too_much(place: str, profile: Profile, fleet: Fleet) -> Iterable[Problem]:
+    """What a profile asks for that no node has, or no node has together."""
+    found = False
+    for kind, thing in KINDS.items():
+        wanted, most = getattr(profile, kind), max(getattr(node, kind) for node in fleet.nodes)
+        if wanted > most:
+            found = True
+            rule = f"{fleet.nodes[0].name if fleet.address is None else 'the largest node'} has {counted(most, thing)}"
+            fix = f"write {kind}: {most:g}{' or less' if most else ''}"
+            yield Problem(f"{place}.{kind}", rule, f"{wanted:g} for each trial", fix)
+    if not found:
+        value = " and ".join(counted(amount, KINDS[kind]) for kind, amount in profile.requested().items())
+        nodes = "; ".join(dict.fromkeys(map(str, fleet.nodes)))
+        yield Problem(place, "one node must have all that a trial takes", value, f"nodes have {nodes}")
+
+
+def _below(chips: int) -> int:
+    return max(number for number in CHIPS if number < chips)
+
+
+def _gpus() -> int:
+    """How many NVIDIA GPUs this process may use, without importing torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([device for device in visible.split(",") if device.strip() not in ("", "-1")])
+    if not shutil.which("nvidia-smi"):
+        return 0
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False)
+    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())

@@ -1,0 +1,133 @@
+"""Real Ray clusters of several nodes on this machine, each node a process that the test ends by its own id."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RAY = str(Path(sys.executable).with_name("ray"))
+STORE_BYTES = 100 * 2**20  # of each node, for objects
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Cluster:
+    """A head, and the nodes that are added to it. Nobody else's Ray is touched."""
+
+    def __init__(self) -> None:
+        self.folder = tempfile.mkdtemp(prefix="heads-")  # short: sockets lie below it
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self.nodes: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What every node and every driver of this cluster must agree on."""
+        ours = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_health_check_period_ms": "1000"}
+        return {**os.environ, "OMP_NUM_THREADS": "1", **ours}
+
+    def head(self, cpus: int = 1, **more: str) -> None:
+        """Starts the head, and waits until it answers."""
+        words = ("--head", f"--port={self.port}", "--node-ip-address=127.0.0.1", "--include-dashboard=false")
+        self._start(cpus, *words, f"--temp-dir={self.folder}", **more)
+        end = time.monotonic() + 60
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    break
+            assert time.monotonic() < end, "the head does not answer"
+            assert self.nodes[0].poll() is None, "the head has ended"
+            time.sleep(0.1)
+
+    def join(self, cpus: int = 1) -> subprocess.Popen[bytes]:
+        """Adds a node with so many cores."""
+        return self._start(cpus, f"--address={self.address}")
+
+    def kill(self, node: subprocess.Popen[bytes]) -> None:
+        """Ends a node at once, as if its machine were taken away: its raylet and all that the raylet started."""
+        started = descendants(node.pid)
+        for pid in (node.pid, *started):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        node.wait()
+
+    def close(self) -> None:
+        for node in reversed(self.nodes):
+            self.kill(node)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _start(self, cpus: int, *words: str, **more: str) -> subprocess.Popen[bytes]:
+        command = [RAY, "start", "--block", f"--num-cpus={cpus}", f"--object-store-memory={STORE_BYTES}", *words]
+        quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
+        self.nodes.append(subprocess.Popen(command, env=self.environment | more, **quiet))
+        return self.nodes[-1]
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below one, whatever groups they have made."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            children.setdefault(parent, []).append(int(entry.name))
+    found, todo = [], [pid]
+    while todo:
+        below = children.get(todo.pop(), [])
+        found += below
+        todo += below
+    return found
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """A cluster without any node yet."""
+    started = Cluster()
+    try:
+        yield started
+    finally:
+        started.close()
+
+
+@pytest.fixture
+def launch(cluster: Cluster) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """launch(*words): the program as a driver of the cluster, without what follows a search."""
+    begun: list[subprocess.Popen[str]] = []
+
+    def start(*words: object) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", PROGRAM, *map(str, words)]
+        pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        begun.append(subprocess.Popen(command, env=cluster.environment, **pipes))
+        return begun[-1]
+
+    yield start
+    for process in begun:
+        process.kill()
+        process.communicate()
+
+
+PROGRAM = """
+from orchestrator import report, winners
+from orchestrator.cli import main
+report.write = winners.examine = lambda *given: None
+main()
+"""

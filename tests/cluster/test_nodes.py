@@ -1,0 +1,87 @@
+"""A study over several nodes: it uses all of them, loses one and goes on, and takes in one that comes later."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from orchestrator.records import StudyFolder
+from tests.cluster.conftest import Cluster
+
+Launch = Callable[..., subprocess.Popen[str]]
+STUDY = {
+    "heads": "{arcface: , sphereface: }",
+    "training": "{epochs: 4, batch_size: 16}",
+    "search": "{trials_per_head: 3, scheduler: none}",
+    "confirmation": "{top: 0}",
+}
+
+
+def epochs_on_record(folder: StudyFolder) -> int:
+    return sum(event["event"] == "epoch" for event in folder.events())
+
+
+def wait_for_epochs(process: subprocess.Popen[str], folder: StudyFolder, number: int) -> None:
+    end = time.monotonic() + 150
+    while epochs_on_record(folder) < number:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "the search does not get that far"
+        time.sleep(0.1)
+
+
+def places(folder: StudyFolder) -> dict[str, list[str]]:
+    """The nodes that each trial ran on, in order."""
+    found: dict[str, list[str]] = {}
+    for event in folder.events():
+        if event["event"] == "placed":
+            found.setdefault(event["trial"], []).append(event["node_id"])
+    return found
+
+
+def check_exactly_planned(folder: StudyFolder) -> None:
+    events = folder.events()
+    names = [f"{head}-{index:03d}" for head in ("arcface", "sphereface") for index in range(3)]
+    for kind in ("start", "end"):
+        assert Counter(event["trial"] for event in events if event["event"] == kind) == Counter(names)
+    epochs = Counter((event["trial"], event["epoch"]) for event in events if event["event"] == "epoch")
+    assert epochs == Counter((name, epoch) for name in names for epoch in range(1, 5))
+    assert {event["status"] for event in events if event["event"] == "end"} == {"completed"}
+
+
+def test_a_node_that_dies_costs_no_trial(
+    cluster: Cluster, launch: Launch, small_study: Callable[..., Path], tmp_path: Path
+) -> None:
+    cluster.head()
+    cluster.join()
+    lost = cluster.join()
+    folder = StudyFolder(tmp_path / "small")
+    driver = launch("launch", small_study(**STUDY), "--results", tmp_path, "--address", cluster.address)
+    wait_for_epochs(driver, folder, 3)
+    before = places(folder)
+    assert len({nodes[-1] for nodes in before.values()}) == 3  # all nodes are at work
+    cluster.kill(lost)
+    _, said = driver.communicate(timeout=250)
+    assert driver.returncode == 0, said
+    check_exactly_planned(folder)
+    moved = {name: nodes for name, nodes in places(folder).items() if len(nodes) > 1}
+    assert moved
+    for nodes in moved.values():
+        assert nodes[0] != nodes[-1]
+    assert "its process died; it goes on after epoch" in said
+
+
+def test_a_node_that_comes_later_is_used(
+    cluster: Cluster, launch: Launch, small_study: Callable[..., Path], tmp_path: Path
+) -> None:
+    cluster.head()
+    folder = StudyFolder(tmp_path / "small")
+    driver = launch("launch", small_study(**STUDY), "--results", tmp_path, "--address", cluster.address)
+    wait_for_epochs(driver, folder, 1)
+    cluster.join()
+    _, said = driver.communicate(timeout=250)
+    assert driver.returncode == 0, said
+    check_exactly_planned(folder)
+    assert len({node for nodes in places(folder).values() for node in nodes}) == 2

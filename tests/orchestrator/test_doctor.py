@@ -1,0 +1,184 @@
+"""What a doctor says of this machine and of cluster files, the project's own first."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+from typer.testing import CliRunner
+
+from orchestrator import cluster_file, doctor
+from orchestrator.cli import app
+from orchestrator.errors import CannotRun, Problem
+from orchestrator.fleet import Fleet, Node
+from orchestrator.study import Study
+
+OURS = Path(__file__).parents[2] / "ray_cluster.yaml"
+
+
+def run(*words: str | Path) -> Any:
+    return CliRunner().invoke(app, ["doctor", *map(str, words)])
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Callable[..., Path]:
+    """changed(change): our cluster file after a change of its content."""
+
+    def make(change: Callable[[dict[str, Any]], object]) -> Path:
+        content = cluster_file.read(OURS)
+        change(content)
+        path = tmp_path / "cluster.yaml"
+        with open(path, "w") as file:
+            YAML(typ="safe", pure=True).dump(content, file)
+        return path
+
+    return make
+
+
+def found(path: Path) -> list[tuple[str, str]]:
+    return [(problem.place, problem.rule) for problem in cluster_file.problems(path, cluster_file.read(path))]
+
+
+def test_our_own_cluster_is_sound_and_every_kind_of_trial_fits() -> None:
+    done = run("--cluster", OURS, "--study", "quick", "--study", "mnist_3d", "--json")
+    assert done.exit_code == 0, done.output
+    told = {each["what"]: each["found"] for each in json.loads(done.stdout)}
+    assert told["cpu_worker"] == "8 × 8 cores"
+    assert told["gpu_worker"] == "2 × 8 cores and 1 GPU"
+    assert told["tpu_worker"] == "2 × 8 cores and 4 TPU chips"
+    (quick,) = (said for what, said in told.items() if what.startswith("quick: "))
+    assert quick == "96 trials at a time, on cpu_worker, gpu_worker, tpu_worker"
+
+
+def test_our_own_cluster_takes_tokens_and_holds_none() -> None:
+    content = cluster_file.read(OURS)
+    assert content["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
+    assert all(kind["min_workers"] == 0 for name, kind in content["available_node_types"].items() if name != "head")
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "rule"),
+    [
+        (
+            lambda c: c["available_node_types"]["gpu_worker"].update(min_workers=3),
+            "available_node_types.gpu_worker.min_workers",
+            "as many nodes at least as at most, or fewer",
+        ),
+        (
+            lambda c: c["available_node_types"]["tpu_worker"]["resources"].update(TPU=3),
+            "available_node_types.tpu_worker.resources.TPU",
+            "a host has 1, 2, 4 or 8 TPU chips",
+        ),
+        (
+            lambda c: c["available_node_types"]["gpu_worker"]["resources"].update(GPUS=1),
+            "available_node_types.gpu_worker.resources.GPUS",
+            "no trial asks for such a resource",
+        ),
+        (
+            lambda c: c["head_start_ray_commands"].insert(0, "ray stop"),
+            "head_start_ray_commands",
+            "ray stop ends every Ray on a machine",
+        ),
+        (
+            lambda c: c.pop("worker_start_ray_commands"),
+            "worker_start_ray_commands",
+            "Ray's own commands begin with ray stop, which ends every Ray on a machine",
+        ),
+        (
+            lambda c: c.update(worker_start_ray_commands=["ray start --address=$RAY_HEAD_IP:6379"]),
+            "worker_start_ray_commands",
+            "whoever reaches a Ray without a token can run anything on it",
+        ),
+        (
+            lambda c: c["head_start_ray_commands"].append("RAY_AUTH_MODE=token ray start --dashboard-host=0.0.0.0"),
+            "head_start_ray_commands",
+            "the dashboard is not for the world",
+        ),
+    ],
+)
+def test_what_rays_validator_accepts_and_should_not_be_is_found(
+    changed: Callable[..., Path], change: Callable[[dict[str, Any]], object], place: str, rule: str
+) -> None:
+    assert found(changed(change)) == [(place, rule)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c.update(clutter=1),
+        lambda c: c["available_node_types"]["cpu_worker"]["resources"].update(CPU=1.5),
+        lambda c: c.update(head_node_type="nobody"),
+        lambda c: c["provider"].update(type="mars"),
+        lambda c: c.update(max_workers=-1),
+    ],
+)
+def test_what_rays_validator_refuses_is_refused(
+    changed: Callable[..., Path], change: Callable[[dict[str, Any]], object]
+) -> None:
+    path = changed(change)
+    assert found(path) == [(str(path), "Ray must take it")]
+
+
+def test_a_secret_in_the_file_is_found(changed: Callable[..., Path]) -> None:
+    line = "export WANDB_API_KEY=0123456789abcdef0123456789abcdef"
+    path = changed(lambda content: content["setup_commands"].append(line))
+    ((place, rule),) = found(path)
+    assert place.startswith(f"{path}:")
+    assert rule == "a file that is committed holds no secret"
+
+
+@pytest.mark.parametrize("content", ["[1, 2", "- a list", None])
+def test_what_is_no_cluster_file_is_refused(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "cluster.yaml"
+    if content:
+        path.write_text(content)
+    done = run("--cluster", path)
+    assert (done.exit_code, done.stdout) == (4, "")
+    assert done.stderr.startswith(f"{path}\n  rule   a cluster is described")
+
+
+def test_a_study_whose_trials_fit_no_node_is_4(tiny_study: Callable[..., Study], tmp_path: Path) -> None:
+    (tmp_path / "large.yaml").write_text(tiny_study(resources={"cpu": 16.0}).to_yaml())
+    done = run("--cluster", OURS, "--study", tmp_path / "large.yaml")
+    assert done.exit_code == 4
+    assert "resources.cpu\n  rule   the largest node has 8 cores" in done.stdout
+
+
+def test_this_machine_is_fit_where_it_is_and_says_what_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Fleet((Node(4, memory_bytes=16e9),))
+    monkeypatch.setattr(doctor.Fleet, "here", staticmethod(lambda: fleet))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10**12))
+    assert run("--results", tmp_path).exit_code == 0
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10**9))
+    monkeypatch.setattr(doctor.Fleet, "here", staticmethod(lambda: Fleet((Node(4, memory_bytes=2e9),))))
+    done = run("--results", tmp_path, "--json")
+    assert done.exit_code == 4
+    assert [each["what"] for each in json.loads(done.stdout) if each["problem"]] == ["memory", "results"]
+
+
+def test_a_study_without_a_cluster_is_wrong_usage() -> None:
+    assert run("--study", "quick").exit_code == 2
+
+
+def test_a_cluster_file_without_an_address_starts_nothing(tmp_path: Path) -> None:
+    words = ["launch", "quick", "--cluster", str(OURS), "--results", str(tmp_path / "results")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 4
+    assert "add --address auto" in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_refusal_names_every_problem_at_once(changed: Callable[..., Path]) -> None:
+    path = changed(lambda content: content.update(head_start_ray_commands=["ray stop; ray start --head"]))
+    with pytest.raises(CannotRun) as caught:
+        list(doctor.of_cluster(path, []))
+    assert all(isinstance(problem, Problem) for problem in caught.value.problems)
+    assert len(caught.value.problems) == 2
