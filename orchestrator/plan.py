@@ -248,6 +248,6 @@ def _memory(study: Study, data: TrialData, fleet: Fleet, slots: int) -> Iterable
     if asked != AUTO and asked > fit:
         yield f"search.concurrent_trials is {asked}, but only {fit} fit {fleet.where} at a time"
     needed = slots * TRIAL_MEMORY_BYTES + 3 * data.train.images.nbytes
-    if needed > 0.9 * fleet.memory_bytes:
+    if 0 < 0.9 * fleet.memory_bytes < needed:  # of nodes that are not there yet it is not known
         there = f"{needed / 1e9:.1f} GB of the {fleet.memory_bytes / 1e9:.1f} GB of memory"
         yield f"{slots} trials at a time need about {there}"

@@ -42,13 +42,7 @@ class Recorder(DriverOnly, tune.Callback):
         name = given["name"]
         again = name in self._trials
         if not again:
-            self._write(
-                {
-                    "event": "start",
-                    "trial": name,
-                    **{key: given[key] for key in ("head", "index", "seed", "params")},
-                }
-            )
+            self._begin(given)
         elif given["params"] != self._trials[name].params:  # PBT gave it another's margins
             epoch = self._trials[name].last_epoch
             self._write({"event": "params", "trial": name, "epoch": epoch, "params": given["params"]})
@@ -90,12 +84,20 @@ class Recorder(DriverOnly, tune.Callback):
             self._end(name, "stopped", f"not among the best of its head after epoch {known.last_epoch}")
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        known = self._trials[trial.config["trial"]["name"]]
-        self._progress.say(f"{known.name}: its process died; it goes on after epoch {known.last_epoch}")
+        name = trial.config["trial"]["name"]
+        epochs = self._trials[name].last_epoch if name in self._trials else 0
+        self._progress.say(f"{name}: its process died; it goes on after epoch {epochs}")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        name = trial.config["trial"]["name"]
+        given = trial.config["trial"]
+        name = given["name"]
+        if name not in self._trials:  # its node died before it could start
+            self._begin(given)
         self._end(name, "failed", f"its process died {trial.num_failures} times", str(trial.get_error() or ""))
+
+    def _begin(self, given: dict[str, Any]) -> None:
+        about = {key: given[key] for key in ("head", "index", "seed", "params")}
+        self._write({"event": "start", "trial": given["name"], **about})
 
     def _end(self, name: str, status: str, reason: str = "", traceback: str = "") -> None:
         detail = {"traceback": traceback} if traceback else {}

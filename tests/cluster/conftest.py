@@ -31,9 +31,12 @@ class Cluster:
 
     def __init__(self) -> None:
         self.folder = tempfile.mkdtemp(prefix="heads-")  # short: sockets lie below it
-        self.port = free_port()
-        self.address = f"127.0.0.1:{self.port}"
+        self.ip, self.port = "127.0.0.1", free_port()
         self.nodes: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def address(self) -> str:
+        return f"{self.ip}:{self.port}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -41,21 +44,13 @@ class Cluster:
         ours = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_health_check_period_ms": "1000"}
         return {**os.environ, "OMP_NUM_THREADS": "1", **ours}
 
-    def head(self, cpus: int = 1, **more: str) -> None:
+    def head(self, *words: str, cpus: int = 1, **more: str) -> None:
         """Starts the head, and waits until it answers."""
-        words = ("--head", f"--port={self.port}", "--node-ip-address=127.0.0.1", "--include-dashboard=false")
-        self._start(cpus, *words, f"--temp-dir={self.folder}", **more)
-        end = time.monotonic() + 60
-        while True:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    break
-            assert time.monotonic() < end, "the head does not answer"
-            assert self.nodes[0].poll() is None, "the head has ended"
-            time.sleep(0.1)
+        own = ("--head", f"--port={self.port}", f"--node-ip-address={self.ip}", "--include-dashboard=false")
+        self._start(cpus, *own, f"--temp-dir={self.folder}", *words, **more)
 
     def join(self, cpus: int = 1) -> subprocess.Popen[bytes]:
-        """Adds a node with so many cores."""
+        """Adds a node with so many cores, and waits until it has joined."""
         return self._start(cpus, f"--address={self.address}")
 
     def kill(self, node: subprocess.Popen[bytes]) -> None:
@@ -75,9 +70,17 @@ class Cluster:
 
     def _start(self, cpus: int, *words: str, **more: str) -> subprocess.Popen[bytes]:
         command = [RAY, "start", "--block", f"--num-cpus={cpus}", f"--object-store-memory={STORE_BYTES}", *words]
-        quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
-        self.nodes.append(subprocess.Popen(command, env=self.environment | more, **quiet))
-        return self.nodes[-1]
+        said = Path(self.folder, f"node-{len(self.nodes)}.log")
+        with open(said, "wb") as out:
+            streams: Any = {"stdout": out, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
+            node = subprocess.Popen(command, env=self.environment | more, **streams)
+        self.nodes.append(node)
+        end = time.monotonic() + 90
+        while b"Ray runtime started" not in said.read_bytes():
+            assert node.poll() is None, said.read_text()
+            assert time.monotonic() < end, said.read_text()
+            time.sleep(0.1)
+        return node
 
 
 def descendants(pid: int) -> list[int]:

@@ -24,9 +24,10 @@ def epochs_on_record(folder: StudyFolder) -> int:
     return sum(event["event"] == "epoch" for event in folder.events())
 
 
-def wait_for_epochs(process: subprocess.Popen[str], folder: StudyFolder, number: int) -> None:
+def wait_until(reached: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Looks again and again, as long as the driver is at work."""
     end = time.monotonic() + 150
-    while epochs_on_record(folder) < number:
+    while not reached():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end, "the search does not get that far"
         time.sleep(0.1)
@@ -59,9 +60,8 @@ def test_a_node_that_dies_costs_no_trial(
     lost = cluster.join()
     folder = StudyFolder(tmp_path / "small")
     driver = launch("launch", small_study(**STUDY), "--results", tmp_path, "--address", cluster.address)
-    wait_for_epochs(driver, folder, 3)
-    before = places(folder)
-    assert len({nodes[-1] for nodes in before.values()}) == 3  # all nodes are at work
+    wait_until(lambda: len({nodes[-1] for nodes in places(folder).values()}) == 3, driver)  # all nodes are at work
+    wait_until(lambda: epochs_on_record(folder) >= 4, driver)
     cluster.kill(lost)
     _, said = driver.communicate(timeout=250)
     assert driver.returncode == 0, said
@@ -79,7 +79,7 @@ def test_a_node_that_comes_later_is_used(
     cluster.head()
     folder = StudyFolder(tmp_path / "small")
     driver = launch("launch", small_study(**STUDY), "--results", tmp_path, "--address", cluster.address)
-    wait_for_epochs(driver, folder, 1)
+    wait_until(lambda: epochs_on_record(folder) >= 1, driver)
     cluster.join()
     _, said = driver.communicate(timeout=250)
     assert driver.returncode == 0, said

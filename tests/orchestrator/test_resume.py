@@ -104,7 +104,9 @@ def test_going_on_from_a_checkpoint_gives_the_numbers_of_an_undisturbed_run(
 def test_a_driver_that_is_asked_to_stop_ends_gracefully_and_can_go_on(
     small_study: Callable[..., Path], tmp_path: Path, how: str
 ) -> None:
-    process, folder = launch_until(small_study(**STUDY, tracking="{project: tests}"), tmp_path, epochs=2)
+    process, folder = launch_until(
+        small_study(**STUDY, tracking="{project: tests}" if how == "Ctrl-C" else "{mode: 'off'}"), tmp_path, epochs=2
+    )
     status = orchestrator("status", folder.root, "--json")
     assert json.loads(status.communicate(timeout=60)[0])["running"]
     if how == "stop":
