@@ -7,13 +7,13 @@ from pathlib import Path
 from orchestrator import plan, provenance, report, training, winners
 from orchestrator.contest import Contest, planned_trials
 from orchestrator.errors import CannotRun, Problem
-from orchestrator.fleet import Fleet
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress, Silent
 from orchestrator.records import Writer, write_atomic
 from orchestrator.refresh import Refresher
 from orchestrator.results import Results
 from orchestrator.study import Study
+from orchestrator.terms import Terms
 from orchestrator.tracking.following import following
 from orchestrator.training import Session, Stage
 from orchestrator.verdict import confirmation, edges
@@ -26,35 +26,29 @@ def launch(
     study: Study,
     results: str | Path = "results",
     progress: Progress | None = None,
-    address: str | None = None,
-    cluster_file: Path | None = None,
+    terms: Terms | None = None,
 ) -> Results:
     """Runs a study to its end and returns its results, which lie in `results`/<name>.
 
-    address: of a Ray cluster, host:port or "auto", whose nodes all see `results`; a Ray of its own unless given.
-    cluster_file: the YAML of that cluster, whose autoscaler starts nodes that are not there yet.
-    Raises CannotRun before anything starts. Ctrl-C or SIGTERM ends it gracefully: the results then say that they are
-    not finished, and `resume` goes on.
+    terms: where and for how long; here and to its end unless given. Raises CannotRun before anything starts. Ctrl-C
+    or SIGTERM ends it gracefully: the results then say that they are not finished, and `resume` goes on.
     """
-    planned = plan.make(study, results, fleet=fleet_at(address, cluster_file))
+    terms = terms or Terms()
+    planned = plan.make(study, results, fleet=terms.fleet())
     with planned.folder.writer() as writer:
         plan.refuse_taken(planned.folder)  # by someone who was quicker than this plan
         write_atomic(planned.folder.provenance_file, provenance.text(provenance.first(planned)))
         write_atomic(planned.folder.study_file, study.to_yaml("The study as it was launched, overrides included."))
-        return _run(planned, writer, progress or Silent())
+        return _run(planned, writer, progress or Silent(), terms)
 
 
-def resume(
-    folder: str | Path,
-    progress: Progress | None = None,
-    address: str | None = None,
-    cluster_file: Path | None = None,
-) -> Results:
+def resume(folder: str | Path, progress: Progress | None = None, terms: Terms | None = None) -> Results:
     """Goes on with an interrupted study to exactly the planned number of trials, there or elsewhere."""
-    planned = plan.again(Results(folder), fleet_at(address, cluster_file))
+    terms = terms or Terms()
+    planned = plan.again(Results(folder), terms.fleet())
     with planned.folder.writer() as writer:
         provenance.go_on(planned)
-        return _run(planned, writer, progress or Silent())
+        return _run(planned, writer, progress or Silent(), terms)
 
 
 def confirm(
@@ -63,7 +57,7 @@ def confirm(
     seeds: int | None = None,
     racing: bool | None = None,
     progress: Progress | None = None,
-    address: str | None = None,
+    terms: Terms | None = None,
 ) -> Results:
     """Confirms a finished search with more configurations or more seeds than it was; never with fewer.
 
@@ -75,7 +69,8 @@ def confirm(
         if not known.searched:
             value, fix = "it is not finished", f"orchestrator resume {folder} ends the search first"
         raise CannotRun([Problem(str(folder), "a finished search is confirmed, one with a result", value, fix)])
-    planned = plan.again(known, fleet_at(address))
+    terms = terms or Terms()
+    planned = plan.again(known, terms.fleet())
     before = known.confirmation
     had = (before.top, len(before.asked.seeds)) if before else confirmation.size(known.study)
     more = max(had[0], top or 0) or 1, max(had[1], seeds or 0) or confirmation.FEWEST_SEEDS
@@ -91,26 +86,14 @@ def confirm(
         else:
             with writer.beside(planned.folder.confirmation_file) as record:
                 record.append(asked.event())
-        return _run(planned, writer, progress)
+        return _run(planned, writer, progress, terms)
 
 
-def fleet_at(address: str | None, cluster_file: Path | None = None) -> Fleet | None:
-    """The nodes of a cluster, where one is named, and those that it may start. Raises CannotRun where none answers."""
-    from orchestrator import cluster
-
-    if address is None:
-        if cluster_file:
-            fix = "add --address auto on the cluster's head; orchestrator doctor --cluster only looks at the file"
-            raise CannotRun([Problem("--cluster", "a search runs on a cluster that is there", "no --address", fix)])
-        return None
-    return cluster.look(address, cluster_file)
-
-
-def _run(planned: Plan, writer: Writer, progress: Progress) -> Results:
+def _run(planned: Plan, writer: Writer, progress: Progress, terms: Terms) -> Results:
     folder = planned.folder
     with following(planned.study, folder, progress.say):
         if not Results(folder.root).finished:
-            _train(planned, writer, progress)
+            _train(planned, writer, progress, terms)
         results = Results(folder.root)
         results.write_best()
         if results.finished:
@@ -118,18 +101,20 @@ def _run(planned: Plan, writer: Writer, progress: Progress) -> Results:
     return results
 
 
-def _train(planned: Plan, writer: Writer, progress: Progress) -> None:
+def _train(planned: Plan, writer: Writer, progress: Progress, terms: Terms) -> None:
     root = planned.folder.root
     for warning in planned.warnings:
         progress.say(f"warning: {warning}")
     try:
-        with Refresher(root), training.session(planned, writer, progress) as session:
+        with Refresher(root), training.session(planned, writer, progress, terms.left_s) as session:
             if not Results(root).searched:
                 _search(planned, session, writer)
             if not session.stopped and Results(root).searched:
                 _confirm(planned, session, writer, progress)
     except SystemExit:
         progress.say("stopped while Ray was starting")
+    if terms.used_up and not Results(root).finished:
+        progress.say(f"the time budget is used up; orchestrator resume {root} goes on, here or elsewhere")
 
 
 def _search(planned: Plan, session: Session, writer: Writer) -> None:

@@ -128,16 +128,34 @@ def requested(study: Study) -> Any:
 
 
 @contextmanager
-def session(planned: Plan, writer: Writer, progress: Progress) -> Iterator[Session]:
-    """Starts Ray for a study, and ends it. SystemExit is Ray's own answer to a SIGTERM in its first seconds."""
+def session(planned: Plan, writer: Writer, progress: Progress, stop_in_s: float | None = None) -> Iterator[Session]:
+    """Starts Ray for a study, and ends it. SystemExit is Ray's own answer to a SIGTERM in its first seconds.
+
+    stop_in_s: when a stop is asked for, from now, by the clock.
+    """
     labels = planned.data.validation.labels
     planned.folder.save_labels(labels[sample(labels)])
     data_bytes = planned.data.train.images.nbytes + planned.data.validation.images.nbytes
-    with StopSignals() as signals:
+    with StopSignals() as signals, _alarm(signals, stop_in_s):
         progress.say("starting Ray" if planned.fleet.address is None else f"joining Ray at {planned.fleet.address}")
         with cluster.ray_for(planned, data_bytes, writer.scratch):
             signals.listen()  # again: Ray has just taken SIGTERM for itself
             yield Session(planned, progress, signals)
+
+
+@contextmanager
+def _alarm(signals: StopSignals, in_s: float | None) -> Iterator[None]:
+    """Asks for a stop after so many seconds."""
+    if in_s is None:
+        yield
+        return
+    timer = threading.Timer(max(0.0, in_s), signals.stop.set)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def sample(labels: NDArray[np.int64]) -> NDArray[np.intp]:

@@ -9,8 +9,8 @@ from types import ModuleType
 import pytest
 
 from orchestrator import Results, Study, plan
-from orchestrator.records import write_atomic
-from tests.benchmarks import tracking
+from orchestrator.records import Trial, write_atomic
+from tests.benchmarks import scale, tracking
 
 
 @pytest.fixture
@@ -47,3 +47,21 @@ def test_the_searches_of_the_tracking_benchmark_differ_in_tracking_alone(way: st
     assert plan.make(study, tmp_path).trials == 8
     off = Study.load("quick", [*tracking.OVERRIDES, "tracking.mode=off"])
     assert study.model_dump(exclude={"tracking"}) == off.model_dump(exclude={"tracking"})
+
+
+def test_the_search_of_the_scale_benchmark_is_a_thousand_trials(tmp_path: Path) -> None:
+    planned = plan.make(Study.load("quick", scale.OVERRIDES), tmp_path)
+    assert (planned.trials, planned.epochs) == (scale.MARKS[-1], scale.MARKS[-1])
+
+
+def test_scale_is_measured_between_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scale, "MARKS", (2, 4))
+    marks, trial = scale.Marks(), Trial("arcface-000", "arcface", 0, 0, {})
+    moments = iter([100.0, 103.0, 109.0])
+    monkeypatch.setattr(scale.time, "perf_counter", lambda: next(moments))
+    marks.started(trial)
+    for _ in range(4):
+        marks.ended(trial)
+    assert marks.found["seconds_per_trial_0_to_2"] == 1.5
+    assert marks.found["seconds_per_trial_2_to_4"] == 3.0
+    assert marks.found["driver_mb_at_4"] > 10

@@ -32,6 +32,16 @@ def errors() -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
+def duration(written: str | float) -> float:
+    """Seconds, from an option like 12h or 1h30m."""
+    from orchestrator.terms import seconds
+
+    try:
+        return seconds(str(written))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 def show(*things: Any) -> None:
     """Prints tables and lines, for people; of several empty lines in a row one."""
     from rich.console import Console

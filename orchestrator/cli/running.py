@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.common import DONE, INTERRUPTED, SOME_FAILED, AsJson, Folder, errors, print_json, show
+from orchestrator.cli.common import DONE, INTERRUPTED, SOME_FAILED, AsJson, Folder, duration, errors, print_json, show
 
 if TYPE_CHECKING:
     from orchestrator.results import Results
     from orchestrator.study import Study
+    from orchestrator.terms import Terms
 
 StudySource = Annotated[
     str,
@@ -34,6 +35,12 @@ ClusterFile = Annotated[
     Path | None,
     typer.Option("--cluster", help="The cluster's YAML: its autoscaler may start the nodes in it."),
 ]
+TimeBudget = Annotated[
+    float | None,
+    typer.Option(
+        "--time-budget", metavar="12h", parser=duration, help="End gracefully within that time; resume goes on."
+    ),
+]
 NextName = Annotated[bool, typer.Option("--next-name", help="If the name is taken, take name-2, name-3, …")]
 
 
@@ -50,10 +57,10 @@ def plan(
     """Print what a study will search and cost, and whether it can run here. Starts nothing."""
     with errors():
         from orchestrator import plan as planning
-        from orchestrator.search import fleet_at
+        from orchestrator.terms import Terms
 
         loaded = _loaded(study, set or [], results, next_name, start_from)
-        planned = planning.make(loaded, results, fleet=fleet_at(address, cluster))
+        planned = planning.make(loaded, results, fleet=Terms(address, cluster).fleet())
         if json:
             print_json(planned.as_dict())
         else:
@@ -74,6 +81,7 @@ def launch(
     no_tracking: Annotated[bool, typer.Option("--no-tracking", help="Keep no Weights & Biases runs.")] = False,
     address: Address = None,
     cluster: ClusterFile = None,
+    time_budget: TimeBudget = None,
     json: AsJson = False,
 ) -> None:
     """Plan a study, search, and confirm the best of each head on fresh seeds; every epoch is recorded."""
@@ -82,19 +90,29 @@ def launch(
             raise typer.BadParameter("--online and --no-tracking exclude each other")
         from orchestrator.progress import for_this_terminal
         from orchestrator.search import launch as run
+        from orchestrator.terms import Terms
 
+        terms = Terms(address, cluster, time_budget)
         mode = ["tracking.mode=online"] if online else ["tracking.mode=off"] if no_tracking else []
         loaded = _loaded(study, [*(set or ()), *mode], results, next_name, start_from)
-        _ended(run(loaded, results, for_this_terminal(), address, cluster), json)
+        _ended(run(loaded, results, for_this_terminal(), terms), json, terms=terms)
 
 
-def resume(folder: Folder, address: Address = None, cluster: ClusterFile = None, json: AsJson = False) -> None:
+def resume(
+    folder: Folder,
+    address: Address = None,
+    cluster: ClusterFile = None,
+    time_budget: TimeBudget = None,
+    json: AsJson = False,
+) -> None:
     """Go on with an interrupted study, to exactly the planned number of trials."""
     with errors():
         from orchestrator.progress import for_this_terminal
         from orchestrator.search import resume as run
+        from orchestrator.terms import Terms
 
-        _ended(run(folder, for_this_terminal(), address, cluster), json)
+        terms = Terms(address, cluster, time_budget)
+        _ended(run(folder, for_this_terminal(), terms), json, terms=terms)
 
 
 def confirm(
@@ -111,8 +129,9 @@ def confirm(
     with errors():
         from orchestrator.progress import for_this_terminal
         from orchestrator.search import confirm as run
+        from orchestrator.terms import Terms
 
-        _ended(run(folder, top, seeds, racing, for_this_terminal(), address), json)
+        _ended(run(folder, top, seeds, racing, for_this_terminal(), Terms(address)), json)
 
 
 def unseal(
@@ -125,9 +144,10 @@ def unseal(
     """Open the sealed test set, once: trains each head's best on train and validation images, and measures it."""
     with errors():
         from orchestrator.progress import for_this_terminal
+        from orchestrator.terms import Terms
         from orchestrator.verdict import opening
 
-        ended = opening.open_test(folder, seeds, again, for_this_terminal(), address)
+        ended = opening.open_test(folder, seeds, again, for_this_terminal(), Terms(address))
         _ended(ended, json, interrupted=not ended.test.heads)
 
 
@@ -152,8 +172,8 @@ def _loaded(source: str, overrides: list[str], results: Path, next_name: bool, s
     return planning.free_name(study, results) if next_name else study
 
 
-def _ended(results: Results, json: bool, interrupted: bool = False) -> None:
-    """Says what a search found, and exits with what became of it."""
+def _ended(results: Results, json: bool, interrupted: bool = False, terms: Terms | None = None) -> None:
+    """Says what a search found, and exits with what became of it. To end when time is up is no interruption."""
     from orchestrator import leaderboards
 
     if json:
@@ -161,5 +181,5 @@ def _ended(results: Results, json: bool, interrupted: bool = False) -> None:
     else:
         show(*leaderboards.ending(results))
     if interrupted or not results.finished:
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(DONE if terms and terms.used_up else INTERRUPTED)
     raise typer.Exit(SOME_FAILED if any(run.lost for _, run in results.runs) else DONE)

@@ -21,8 +21,9 @@ from orchestrator.plan import Plan
 from orchestrator.progress import Progress, Silent
 from orchestrator.records import StudyFolder, Trial, Writer
 from orchestrator.results import Results
-from orchestrator.search import fleet_at, plainly
+from orchestrator.search import plainly
 from orchestrator.study import Study
+from orchestrator.terms import Terms
 from orchestrator.tracking.following import following
 from orchestrator.training import Stage
 from orchestrator.verdict.repeats import Asked, configuration_of, fresh_seeds
@@ -33,7 +34,7 @@ def open_test(
     seeds: int | None = None,
     again: bool = False,
     progress: Progress | None = None,
-    address: str | None = None,
+    terms: Terms | None = None,
 ) -> Results:
     """Trains the best of each head on train and validation images on fresh seeds, and measures it on the test images.
 
@@ -44,7 +45,8 @@ def open_test(
     refuse_unfinished(known)
     if not known.test.half_open:
         refuse_opened(known, again)
-    planned = plan.again(known, fleet_at(address))
+    terms = terms or Terms()
+    planned = plan.again(known, terms.fleet())
     with planned.folder.writer() as writer, writer.beside(planned.folder.test_file) as record:
         provenance.go_on(planned)
         with following(planned.study, planned.folder, progress.say):

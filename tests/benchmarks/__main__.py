@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.benchmarks import overhead, throughput, tracking
+from tests.benchmarks import overhead, scale, throughput, tracking
 
 
 def main() -> None:
-    found = {"throughput": throughput.measure(), "overhead": overhead.measure(), "tracking": tracking.measure()}
+    measured = (throughput, overhead, scale, tracking)
+    found = {each.__name__.rpartition(".")[2]: each.measure() for each in measured}
     path = Path("build/benchmarks.json")
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(found, indent=2) + "\n")
