@@ -10,6 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from orchestrator import cluster_kuberay
 from orchestrator.errors import CannotRun, Problem, did_you_mean
 from orchestrator.fleet import CHIPS, Node
 
@@ -34,6 +35,8 @@ def read(path: Path) -> dict[str, Any]:
 
 def node_types(content: Mapping[str, Any]) -> tuple[Node, ...]:
     """The kinds of nodes that a cluster may have, each with how many of it there may be."""
+    if content.get("kind") == cluster_kuberay.KIND:
+        return cluster_kuberay.node_types(content)
     kinds, head = content.get("available_node_types") or {}, content.get("head_node_type")
     most = int(content.get("max_workers", 2))
     return tuple(
@@ -51,6 +54,8 @@ def node_types(content: Mapping[str, Any]) -> tuple[Node, ...]:
 
 def problems(path: Path, content: dict[str, Any]) -> list[Problem]:
     """All that would keep this cluster from starting, or from being used as it is meant."""
+    if content.get("kind") == cluster_kuberay.KIND:
+        return [*cluster_kuberay.problems(content), *_secrets(path)]
     return [*_by_ray(path, content)] or [*_types(content), *_commands(content), *_secrets(path)]
 
 

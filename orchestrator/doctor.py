@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import cluster_file
+from orchestrator.cluster_kuberay import KIND
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.fleet import Fleet, counted, misfits
 from orchestrator.study import Study
@@ -65,8 +66,12 @@ def of_cluster(path: Path, studies: Iterable[Study]) -> Iterator[Finding]:
     wrong = cluster_file.problems(path, content)
     if wrong:
         raise CannotRun(wrong)
-    yield Finding(str(path), "Ray's validator and ours take it")
+    by = "ours takes it; KubeRay has its own" if content.get("kind") == KIND else "Ray's validator and ours take it"
+    yield Finding(str(path), by)
     fleet = Fleet(cluster_file.node_types(content), address=str(path))
+    if not fleet.nodes:
+        yield Finding("nodes", "seen once they have joined: orchestrator plan STUDY --address HOST:PORT")
+        return
     for node in fleet.nodes:
         yield Finding(node.name, f"{node.number} × {node}")
     for study in studies:

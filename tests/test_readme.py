@@ -12,7 +12,7 @@ from typer.main import get_command
 import orchestrator
 from lightning_modules import blueprint
 from lightning_modules.data import mnist
-from orchestrator import Results, Study, StudyError
+from orchestrator import Results, Study, StudyError, doctor
 from orchestrator.cli import app
 from orchestrator.records import StudyFolder, Trial, write_atomic
 
@@ -31,10 +31,15 @@ def commands(program: str) -> list[list[str]]:
 
 @pytest.fixture
 def digits(tmp_path: Path) -> Path:
-    (yaml,) = blocks("yaml")
     path = tmp_path / "digits.yaml"
-    path.write_text(yaml)
+    path.write_text(blocks("yaml")[0])
     return path
+
+
+def test_its_cluster_of_lab_machines_is_sound(tmp_path: Path) -> None:
+    path = tmp_path / "lab.yaml"
+    path.write_text(blocks("yaml")[1])
+    assert [finding.problem for finding in doctor.of_cluster(path, [Study.load("quick")])] == [None, None]
 
 
 def test_its_study_loads_and_means_what_its_comments_say(digits: Path) -> None:

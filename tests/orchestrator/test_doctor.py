@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from orchestrator.fleet import Fleet, Node
 from orchestrator.study import Study
 
 OURS = Path(__file__).parents[2] / "ray_cluster.yaml"
+KUBERAY = OURS.with_name("ray_cluster.kuberay.yaml")
 
 
 def run(*words: str | Path) -> Any:
@@ -54,6 +56,50 @@ def test_our_own_cluster_is_sound_and_every_kind_of_trial_fits() -> None:
     assert told["tpu_worker"] == "2 × 8 cores and 4 TPU chips"
     (quick,) = (said for what, said in told.items() if what.startswith("quick: "))
     assert quick == "96 trials at a time, on cpu_worker, gpu_worker, tpu_worker"
+
+
+def test_our_own_kubernetes_cluster_is_sound_and_every_kind_of_trial_fits() -> None:
+    done = run("--cluster", KUBERAY, "--study", "quick", "--json")
+    assert done.exit_code == 0, done.output
+    told = {each["what"]: each["found"] for each in json.loads(done.stdout)}
+    assert told["cpu-worker"] == "8 × 8 cores"
+    assert told["gpu-worker"] == "2 × 8 cores and 1 GPU"
+    assert told["tpu-worker"] == "2 × 8 cores and 4 TPU chips"
+    assert "96 trials at a time, on cpu-worker, gpu-worker, tpu-worker" in told.values()
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        (lambda spec: spec.pop("headGroupSpec"), "spec.headGroupSpec"),
+        (lambda spec: spec.pop("enableInTreeAutoscaling"), "spec.enableInTreeAutoscaling"),
+        (lambda spec: spec["authOptions"].update(mode="disabled"), "spec.authOptions.mode"),
+        (lambda spec: spec["workerGroupSpecs"][1].update(minReplicas=3), "spec.workerGroupSpecs[1].minReplicas"),
+        (lambda spec: limits(spec, 2).update({"google.com/tpu": "3"}), "spec.workerGroupSpecs[2].template"),
+        (lambda spec: limits(spec, 0).pop("cpu"), "spec.workerGroupSpecs[0].template"),
+    ],
+)
+def test_what_is_wrong_with_a_kubernetes_cluster_is_found(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], place: str
+) -> None:
+    content = copy.deepcopy(cluster_file.read(KUBERAY))
+    change(content["spec"])
+    path = tmp_path / "cluster.yaml"
+    path.write_text("")
+    assert [problem.place for problem in cluster_file.problems(path, content)] == [place]
+
+
+def limits(spec: dict[str, Any], group: int) -> dict[str, str]:
+    """What a pod of a group may use; of a copy, for anchors share theirs."""
+    container = spec["workerGroupSpecs"][group]["template"]["spec"]["containers"][0]
+    found: dict[str, str] = container["resources"]["limits"]
+    return found
+
+
+def test_half_a_core_is_written_in_thousandths() -> None:
+    content = copy.deepcopy(cluster_file.read(KUBERAY))
+    limits(content["spec"], 0)["cpu"] = "500m"
+    assert cluster_file.node_types(content)[1].cpu == 0.5
 
 
 def test_our_own_cluster_takes_tokens_and_holds_none() -> None:

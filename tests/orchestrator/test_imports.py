@@ -78,6 +78,7 @@ LIGHT = (
     "locks",
     "fleet",
     "cluster_file",
+    "cluster_kuberay",
     "doctor",
     "winners",
     "checkpoints",
