@@ -94,7 +94,9 @@ class Search(Section):
 
     joint: one searcher over head and settings, which gives the trials to the heads that promise most. objectives: with
     separation beside accuracy, the searcher looks for the whole front. allow_unequal: heads may search more than
-    MOST_SEARCHED settings. start_at: configurations that the first trials take, such as --start-from finds.
+    MOST_SEARCHED settings. stalled_after_s: how long a trial may report nothing before its process is ended; 0 is for
+    ever. most_failures: how many trials may fail before the search ends. start_at: configurations that the first
+    trials take, such as --start-from finds.
     """
 
     trials_per_head: Count = 20
@@ -108,6 +110,8 @@ class Search(Section):
     reduction_factor: Annotated[int, Field(ge=2, le=16)] = 3
     perturb_every_epochs: Count = 1
     process_failures: Annotated[int, Field(ge=0, le=100)] = 2
+    stalled_after_s: WholeOrAuto = AUTO
+    most_failures: WholeOrAuto = AUTO
     joint: bool = False
     objectives: Annotated[list[Literal["accuracy", "separation"]], Field(min_length=1)] = ["accuracy"]
     allow_unequal: bool = False

@@ -70,6 +70,7 @@ class Session:
 
         from orchestrator.budget import HeadSchedulers, SourceSearcher, trial_config
         from orchestrator.recorder import Recorder, StopRequest
+        from orchestrator.watch import Watch
 
         study, source, folder = stage.study, stage.source, self._planned.folder
         remaining = source.remaining
@@ -79,6 +80,7 @@ class Session:
         recorder = Recorder(writer, source, study.training.epochs, trials, self._progress, schedulers)
         on_cluster = self._planned.fleet.address is not None
         grows = on_cluster and study.search.concurrent_trials == AUTO  # as many as fit, and one that waits for room
+        watch = Watch(study.search, sum(stage.heads.values()), self._signals.stop, self._progress.say)
         task = Task.of(study, sample(self._planned.data.validation.labels), says_where=on_cluster)
         population = study.search.scheduler == "pbt"  # Tune's PBT takes all its trials at once and no searcher
         given: dict[str, Any] = {}
@@ -102,7 +104,7 @@ class Session:
             run_config=tune.RunConfig(
                 name=f"attempt-{len(list(folder.ray.glob('attempt-*'))) + 1}",
                 storage_path=str(folder.ray.resolve()),
-                callbacks=[recorder],
+                callbacks=[recorder, watch],
                 stop=StopRequest(self._signals.stop, folder.stop_file),
                 failure_config=tune.FailureConfig(max_failures=study.search.process_failures),
                 checkpoint_config=tune.CheckpointConfig(num_to_keep=4 if population else 2),

@@ -14,7 +14,7 @@ from tests.cluster.conftest import Cluster
 Launch = Callable[..., subprocess.Popen[str]]
 STUDY = {
     "heads": "{arcface: , sphereface: }",
-    "training": "{epochs: 4, batch_size: 16}",
+    "training": "{epochs: 3, batch_size: 16}",
     "search": "{trials_per_head: 3, scheduler: none}",
     "confirmation": "{top: 0}",
 }
@@ -48,7 +48,7 @@ def check_exactly_planned(folder: StudyFolder) -> None:
     for kind in ("start", "end"):
         assert Counter(event["trial"] for event in events if event["event"] == kind) == Counter(names)
     epochs = Counter((event["trial"], event["epoch"]) for event in events if event["event"] == "epoch")
-    assert epochs == Counter((name, epoch) for name in names for epoch in range(1, 5))
+    assert epochs == Counter((name, epoch) for name in names for epoch in range(1, 4))
     assert {event["status"] for event in events if event["event"] == "end"} == {"completed"}
 
 

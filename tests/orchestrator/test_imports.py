@@ -15,7 +15,8 @@ SOURCES = [path.relative_to(ROOT) for package in PACKAGES for path in sorted((RO
 TESTS = [path.relative_to(ROOT) for path in sorted((ROOT / "tests").rglob("*.py"))]
 HOMES = {  # framework → the only files that may import it
     "ray": {
-        f"orchestrator/{name}.py" for name in ("training", "budget", "recorder", "cluster", "cluster_file", "trial")
+        f"orchestrator/{name}.py"
+        for name in ("training", "budget", "recorder", "watch", "cluster", "cluster_file", "trial")
     },
     "wandb": {f"orchestrator/tracking/{name}.py" for name in ("account", "publish", "run", "sweep", "workspace")},
     "wandb_workspaces": {"orchestrator/tracking/workspace.py"},

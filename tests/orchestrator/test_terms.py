@@ -44,7 +44,7 @@ def test_some_time_is_kept_to_save_in() -> None:
 
 
 def test_a_search_ends_within_its_time_and_can_go_on(small_study: Callable[..., Path], tmp_path: Path) -> None:
-    study = small_study(search="{trials_per_head: 100, scheduler: none}", training="{epochs: 5, batch_size: 16}")
+    study = small_study(search="{trials_per_head: 100, scheduler: none, concurrent_trials: 1}")
     command = [sys.executable, "-m", "orchestrator", "launch", str(study), "--results", str(tmp_path)]
     done = subprocess.run([*command, "--time-budget", "40s"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

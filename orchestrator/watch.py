@@ -1,0 +1,79 @@
+"""Watches trials while they run: one that has stalled begins again, and a study whose trials keep failing ends."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray import tune
+
+from orchestrator.driver_only import DriverOnly
+from orchestrator.study import AUTO, Search
+
+LEAST_S, TIMES = 600.0, 10.0  # auto: stalled after ten times the longest wait for a report so far, but ten minutes
+LEAST_FAILURES, SHARE = 3, 0.25  # auto: as many as a quarter of all trials may fail, but three
+
+
+class Watch(DriverOnly, tune.Callback):
+    """Tune's callback. It ends the process of a stalled trial, which Tune then starts again as after any death."""
+
+    def __init__(self, search: Search, planned: int, stop: threading.Event, say: Callable[[str], None]) -> None:
+        self._asked, self._stop, self._say = search.stalled_after_s, stop, say
+        most = search.most_failures
+        self.most_failures = max(LEAST_FAILURES, int(SHARE * planned)) if most == AUTO else int(most)
+        self._heard: dict[str, float] = {}  # of trials at work, when they last reported
+        self._longest_s = 0.0
+        self._failures = 0
+
+    @property
+    def stalled_after_s(self) -> float | None:
+        """How long a trial may be silent; None while that is not known, or where it is for ever."""
+        if self._asked == AUTO:
+            return max(LEAST_S, TIMES * self._longest_s) if self._longest_s else None
+        return float(self._asked) or None
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._heard[_name(trial)] = time.monotonic()
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        now = time.monotonic()
+        self._longest_s = max(self._longest_s, now - self._heard.get(_name(trial), now))
+        self._heard[_name(trial)] = now
+        if result.get("ended", {}).get("status") == "failed":
+            self._failed()
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._heard.pop(_name(trial), None)
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._heard.pop(_name(trial), None)  # until it starts again
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._heard.pop(_name(trial), None)
+        self._failed()
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        after_s, now = self.stalled_after_s, time.monotonic()
+        if after_s is None:
+            return
+        for trial in trials:
+            silent_s = now - self._heard.get(_name(trial), now)
+            if silent_s > after_s and trial.temporary_state.ray_actor:
+                self._heard.pop(_name(trial))
+                self._say(f"{_name(trial)}: no report for {silent_s:.0f} s; its process is ended")
+                ray.kill(trial.temporary_state.ray_actor)
+
+    def _failed(self) -> None:
+        self._failures += 1
+        if self._failures == self.most_failures + 1:
+            self._say(f"{self._failures} trials have failed, {self.most_failures} may (search.most_failures): it ends")
+            self._stop.set()
+
+
+def _name(trial: Any) -> str:
+    return str(trial.config["trial"]["name"])
