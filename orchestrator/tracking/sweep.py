@@ -15,6 +15,7 @@ from orchestrator.tracking import account
 from search_spaces.parameters import Choice, Parameter, Range
 
 Spaces = Mapping[str, Mapping[str, Searched]]
+CREATE_S = 40.0  # longer than wandb asks by itself: what was given up may not make a second sweep later
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def create(path: str, study: Study, spaces: Spaces, prior_runs: Sequence[str] = 
             made, _ = _upsert_sweep(account.api(), content, entity=entity, project=project, prior_runs=prior)
         return str(made["name"])
 
-    return place_of(path, account.within(account.ANSWER_S, ask, "W&B was asked for a sweep"))
+    return place_of(path, account.within(CREATE_S, ask, "W&B was asked for a sweep"))
 
 
 def config(study: Study, spaces: Spaces) -> dict[str, Any]:
