@@ -76,18 +76,8 @@ def look(address: str, file: Path | None = None) -> Fleet:
         import ray
 
         alive = [node for node in ray.nodes() if node["Alive"]]
-    nodes = [
-        Node(
-            cpu=float(has.get("CPU", 0)),
-            gpu=float(has.get("GPU", 0)),
-            tpu=float(has.get("TPU", 0)),
-            memory_bytes=float(has.get("memory", 0)),
-            name=str(node["NodeManagerAddress"]),
-        )
-        for node in alive
-        for has in [node["Resources"]]
-    ]
-    return Fleet(may_have or tuple(nodes), address)
+    nodes = tuple(Node.of(node["Resources"], str(node["NodeManagerAddress"])) for node in alive)
+    return Fleet(may_have or nodes, address)
 
 
 @contextmanager

@@ -40,15 +40,8 @@ def node_types(content: Mapping[str, Any]) -> tuple[Node, ...]:
     kinds, head = content.get("available_node_types") or {}, content.get("head_node_type")
     most = int(content.get("max_workers", 2))
     return tuple(
-        Node(
-            cpu=float(has.get("CPU", 0)),
-            gpu=float(has.get("GPU", 0)),
-            tpu=float(has.get("TPU", 0)),
-            name=name,
-            number=1 if name == head else min(most, int(kind.get("max_workers", most))),
-        )
+        Node.of(kind.get("resources") or {}, name, 1 if name == head else min(most, int(kind.get("max_workers", most))))
         for name, kind in kinds.items()
-        for has in [kind.get("resources") or {}]
     )
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from orchestrator.errors import Problem
 from orchestrator.study import Profile, Study
@@ -29,6 +30,12 @@ class Node:
     memory_bytes: float = 0.0
     name: str = THIS_MACHINE
     number: int = 1
+
+    @classmethod
+    def of(cls, resources: Mapping[str, Any], name: str, number: int = 1) -> Node:
+        """A node with what Ray calls its resources."""
+        cpu, gpu, tpu, memory = (float(resources.get(key, 0)) for key in ("CPU", "GPU", "TPU", "memory"))
+        return cls(cpu, gpu, tpu, memory, name, number)
 
     def fits(self, profile: Profile) -> int:
         """How many trials of a profile one such node takes at a time."""
@@ -64,19 +71,22 @@ class Fleet:
 
     @property
     def cpus(self) -> int:
-        return int(sum(node.cpu * node.number for node in self.nodes))
+        return self._sum("cpu")
 
     @property
     def gpus(self) -> int:
-        return int(sum(node.gpu * node.number for node in self.nodes))
+        return self._sum("gpu")
 
     @property
     def tpus(self) -> int:
-        return int(sum(node.tpu * node.number for node in self.nodes))
+        return self._sum("tpu")
 
     @property
     def memory_bytes(self) -> int:
-        return int(sum(node.memory_bytes * node.number for node in self.nodes))
+        return self._sum("memory_bytes")
+
+    def _sum(self, what: str) -> int:
+        return int(sum(getattr(node, what) * node.number for node in self.nodes))
 
     def fits(self, profile: Profile) -> int:
         """How many trials of a profile run at a time, if there are no others."""

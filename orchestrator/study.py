@@ -18,7 +18,6 @@ from search_spaces import parameters
 from search_spaces.heads import TRAINING, settings_of
 
 AUTO = "auto"
-KINDS = ("cpu", "gpu", "tpu")  # of resources
 AS_WRITTEN = "as the study says"
 MOST_SEARCHED = 5  # parameters of one head; more cannot be searched with an equal, affordable budget
 
@@ -152,7 +151,7 @@ class Profile(Section):
 
     def requested(self) -> dict[str, float]:
         """As Ray is asked for it."""
-        return {name: amount for name in KINDS if (amount := getattr(self, name))}
+        return {name: amount for name in Profile.model_fields if (amount := getattr(self, name))}
 
     @property
     def accelerator(self) -> str:
@@ -168,7 +167,10 @@ class Resources(Profile):
     def of(self, head: str) -> Profile:
         """What a trial of a head gets."""
         own = self.heads.get(head, HeadProfile())
-        given = {name: getattr(self, name) if (amount := getattr(own, name)) is None else amount for name in KINDS}
+        given = {
+            name: getattr(self, name) if (amount := getattr(own, name)) is None else amount
+            for name in Profile.model_fields
+        }
         return Profile(**given)
 
 

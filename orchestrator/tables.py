@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from orchestrator.contest import ANY, planned_trials, starts
-from orchestrator.doctor import Finding
 from orchestrator.plan import Plan
 from orchestrator.records import Trial
 from orchestrator.results import Results
 from orchestrator.study import Searched
 from orchestrator.verdict import confirmation
 from search_spaces.parameters import short
+
+if TYPE_CHECKING:
+    from orchestrator.doctor import Finding
 
 
 def duration(seconds: float) -> str:

@@ -124,7 +124,7 @@ def few_colours(image: Image.Image, number: int) -> Image.Image:
     return strip.quantize(number, dither=Image.Dither.NONE).crop((0, 0, width, height))
 
 
-DRAWING = threading.Lock()  # matplotlib draws in one thread at a time; the W&B mirror and the report may both want to
+DRAWING = threading.Lock()  # matplotlib draws in one thread at a time; searches may run in several of one process
 
 
 def rendered(figure: Figure, kind: str, dpi: int) -> bytes:

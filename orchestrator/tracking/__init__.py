@@ -1,8 +1,15 @@
 """The Weights & Biases mirror: what people look at. The study's own record is the truth, and all here is made from it.
 
-    recorder ─ inbox ─ mirror ─ run          while a study runs: one thread of the driver, online or offline
+    records ─ tail ─ inbox ─ mirror ─ run    while a study runs: a process beside the driver, online or offline
     records ─────────── sync ─ run           later: what W&B lacks, and nothing twice
     W&B ─ remote ─ records                   back again, to look at a sweep as at a folder
 
 Only this package imports wandb. A trial never does, and no key reaches a worker, a record or a study.
 """
+
+from pathlib import Path
+
+
+def remedy(root: Path | str) -> str:
+    """What makes up for whatever W&B did not get of a study."""
+    return f"orchestrator sync {root} sends what is missing"

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from orchestrator import background
 from orchestrator.records import StudyFolder
 from orchestrator.study import Study
+from orchestrator.tracking import remedy
 
 CLOSE_S = 60.0  # the longest that the end of a study waits for a mirror that is busy, but well
 GRACE_S = 15.0  # for its process to end, after that
@@ -61,7 +62,7 @@ class Follower:
         self._thread.join(CLOSE_S + GRACE_S)
         if self._thread.is_alive():
             self.kill()
-            self._say(f"W&B was not ready {CLOSE_S + GRACE_S:g} s after the study's end; {self._remedy}")
+            self._say(f"W&B was not ready {CLOSE_S + GRACE_S:g} s after the study's end; {remedy(self._folder.root)}")
 
     def kill(self) -> None:
         """Ends it at once, with wandb's own process; the record has all that it knew."""
@@ -70,10 +71,6 @@ class Follower:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._thread.join()
 
-    @property
-    def _remedy(self) -> str:
-        return f"orchestrator sync {self._folder.root} sends what is missing"
-
     def _relay(self) -> None:
         assert self._process.stdout
         with self._process.stdout as lines:
@@ -81,4 +78,4 @@ class Follower:
                 self._say(json.loads(line))
         code = self._process.wait()
         if code and not self._killed:
-            self._say(f"W&B: its process ended with {code}; {self._remedy}")
+            self._say(f"W&B: its process ended with {code}; {remedy(self._folder.root)}")

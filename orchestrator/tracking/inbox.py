@@ -1,8 +1,8 @@
 """What waits for the mirror: which trials have news, oldest first. Pure threading, knows no wandb.
 
-The news themselves are in the trials' records, which the driver holds and has on disk: a trial waits here once, however
-much it has to tell, so that a row can neither be lost nor pile up. Only pictures take time to make. Of them at most
-`room` wait; what comes beyond is left out, and counted.
+The news themselves are in the trials' records, which are on disk: a trial waits here once, however much it has to
+tell, so that a row can neither be lost nor pile up. Only pictures take time to make. Of them at most `room` wait; what
+comes beyond is left out, and counted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class News:
 
 
 class Inbox:
-    """Filled by the driver, which never waits; emptied by the mirror's thread, which does."""
+    """Filled by who reads the record, which never waits; emptied by the mirror's thread, which does."""
 
     def __init__(self, room: int = ROOM) -> None:
         self._room = room

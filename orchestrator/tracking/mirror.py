@@ -13,7 +13,7 @@ from functools import partial
 
 from orchestrator.records import Event, StudyFolder, Trial
 from orchestrator.results import Results
-from orchestrator.tracking import account, remote, sweep, workspace
+from orchestrator.tracking import account, remedy, remote, sweep, workspace
 from orchestrator.tracking.inbox import Inbox, News
 from orchestrator.tracking.publish import UPLOAD_S, publish
 from orchestrator.tracking.run import SWEPT, About, TrialRun
@@ -54,19 +54,15 @@ class Mirror:
             self._given_up = True
             account.abandon(self._about.study_id)
             self._thread.join(account.REACH_S)  # its work fails now, and it begins no other
-            self._say(f"W&B was not ready {at_most_s:g} s after the study's end; {self._remedy}")
+            self._say(f"W&B was not ready {at_most_s:g} s after the study's end; {remedy(self._folder.root)}")
         if left_out := self._inbox.left_out:
             self._say(f"{left_out} pictures were left out at W&B, so that it kept up; every row is there")
-
-    @property
-    def _remedy(self) -> str:
-        return f"orchestrator sync {self._folder.root} sends what is missing"
 
     def _work(self) -> None:
         try:
             self._mirror()
         except BaseException as error:  # a thread would end without a word
-            self._say(f"W&B: {type(error).__name__}: {error}; {self._remedy}")
+            self._say(f"W&B: {type(error).__name__}: {error}; {remedy(self._folder.root)}")
 
     def _mirror(self) -> None:
         self._connect()
@@ -148,7 +144,7 @@ class Mirror:
         about, results = self._about, Results(self._folder.root)
         held, missing = remote.lacking(about, self._place.path, results.runs, self._place.sweep)
         if missing:
-            self._say(f"W&B lacks {len(missing)} runs; {self._remedy}")
+            self._say(f"W&B lacks {len(missing)} runs; {remedy(self._folder.root)}")
         if results.finished:
             publish(about, results, held.get(about.id_of(remote.STUDY_RUN)), self._place.path)
         if not missing:
@@ -172,5 +168,9 @@ class Mirror:
         reason = str(error) if isinstance(error, account.Unavailable) else f"{type(error).__name__}: {error}"
         if reason not in self._said:
             self._said.add(reason)
-            after = f"runs are kept offline; {self._remedy}" if self._wanted else "the study's own record goes on"
+            after = (
+                f"runs are kept offline; {remedy(self._folder.root)}"
+                if self._wanted
+                else "the study's own record goes on"
+            )
             self._say(f"W&B: {reason}; {after}")

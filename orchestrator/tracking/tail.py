@@ -21,6 +21,7 @@ from orchestrator.errors import CannotRun, Problem
 from orchestrator.locks import alone
 from orchestrator.records import Event, StudyFolder, Trial, apply, whole_lines
 from orchestrator.results import Results
+from orchestrator.tracking import remedy
 from orchestrator.tracking.mirror import Mirror
 
 EVERY_S = 0.25
@@ -81,7 +82,7 @@ def main(root: str, close_s: str, *known: str) -> None:
             mirror.close(float(close_s))
     except Exception as error:
         refusal = isinstance(error, CannotRun) and error.problems[0].value
-        say(f"W&B: {refusal or f'{type(error).__name__}: {error}'}; orchestrator sync {root} sends what is missing")
+        say(f"W&B: {refusal or f'{type(error).__name__}: {error}'}; {remedy(root)}")
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def open_test(
     with planned.folder.writer() as writer, writer.beside(planned.folder.test_file) as record:
         provenance.go_on(planned)
         with following(planned.study, planned.folder, progress.say):
-            if not _train(planned, known, seeds or known.study.test.seeds, writer, record, progress):
+            if not _train(planned, known, seeds or known.study.test.seeds, writer, record, progress, terms):
                 return Results(folder)
             _look(planned, record, again, progress)
             results = Results(folder)
@@ -104,6 +104,7 @@ def _train(
     writer: Writer,
     record: Writer,
     progress: Progress,
+    terms: Terms,
 ) -> bool:
     """Trains the final models that are still to come; returns whether all have ended."""
     if known.test.half_open:
@@ -118,7 +119,7 @@ def _train(
     title = f"{known.study.name}, final models: accuracy on images that they train on"
     stage = Stage(title, heads, repeats, plainly(known.study), merged(planned.data))
     try:
-        with training.session(planned, writer, progress) as session:
+        with training.session(planned, writer, progress, terms.left_s) as session:
             session.train(stage, record, runs)
     except SystemExit:
         progress.say("stopped while Ray was starting")

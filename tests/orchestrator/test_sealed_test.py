@@ -218,7 +218,7 @@ def test_an_opening_that_is_forced_is_marked_wherever_it_is_told(
 
 
 @contextmanager
-def trains_at_once(planned: Any, writer: Writer, progress: Any) -> Iterator[Any]:
+def trains_at_once(planned: Any, writer: Writer, *more: Any) -> Iterator[Any]:
     """A session in which every run ends at once, with the model of the same head's first final one."""
 
     def train(stage: Stage, record: Writer, trials: Any) -> None:
