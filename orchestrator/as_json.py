@@ -17,7 +17,7 @@ def of(results: Results) -> dict[str, Any]:
     """Everything that a script would want to know."""
     return {
         "study": results.study.name,
-        "folder": str(results.folder.root),
+        "folder": str(results.folder),
         "planned": results.planned,
         "searched": results.searched,
         "finished": results.finished,

@@ -16,6 +16,8 @@ def newest(folder: StudyFolder, trials: Iterable[Trial]) -> dict[str, Path]:
     A killed driver may leave one that is an epoch ahead of the record; going on from it would skip that epoch's row.
     """
     wanted = {trial.name: trial for trial in trials}
+    if folder.home and wanted:
+        folder.home.fetch("ray", lambda name: name.endswith(f"/{CHECKPOINT}") and name.split("/")[2] in wanted)
     found: dict[str, tuple[int, Path]] = {}
     for path in folder.ray.glob(f"attempt-*/*/checkpoint_*/{CHECKPOINT}"):
         trial = wanted.get(path.parent.parent.name)

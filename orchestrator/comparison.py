@@ -40,7 +40,7 @@ class Comparison:
         self.studies = studies
         names = [results.study.name for results in studies]
         self.names = [
-            name if names.count(name) == 1 else str(results.folder.root)
+            name if names.count(name) == 1 else str(results.folder)
             for name, results in zip(names, studies, strict=True)
         ]
 
@@ -136,7 +136,7 @@ class Comparison:
         if path.suffix not in FIGURES:
             raise _refused("--figure", f"a figure is written as {' or '.join(FIGURES)}", str(path), "compare.png")
         if not self.rows:
-            where = ", ".join(str(results.folder.root) for results in self.studies)
+            where = ", ".join(str(results.folder) for results in self.studies)
             raise _refused(where, "there must be a result to compare", "no trial has ended with one yet", "wait")
         several = len(self.studies) > 1
         rows = []

@@ -10,6 +10,7 @@ import importlib.util
 import json
 import sys
 import threading
+import time
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, TrialState
 
 HOST = "127.0.0.1"
+FETCH_S = 10.0  # between looks into the bucket of a study that lies in one
 OURS = (HOST, "localhost")  # names of this machine; under another, a page from elsewhere might ask for this one
 STATES = {"completed": "COMPLETE", "stopped": "PRUNED", "diverged": "FAIL", "failed": "FAIL", "running": "RUNNING"}
 
@@ -59,7 +61,7 @@ def _study_of(results: Results, head: str, storage: InMemoryStorage) -> int:
     study, objectives = results.study, list(results.study.search.objectives)
     number = storage.create_new_study([StudyDirection.MAXIMIZE] * len(objectives), f"{study.name}/{head}")
     storage.set_study_system_attr(number, "study:metric_names", objectives)  # as Study.set_metric_names, which warns
-    told = {"folder": str(results.folder.root), "head": head, "description": study.description}
+    told = {"folder": str(results.folder), "head": head, "description": study.description}
     told |= {"searcher": study.search.searcher, "scheduler": study.search.scheduler}
     told |= {"epochs": str(study.training.epochs), "dimensions": str(study.embedding_dim)}
     for key, value in told.items():
@@ -126,9 +128,9 @@ def _distributions(params: Params, space: Space) -> dict[str, BaseDistribution]:
 class Page:
     """The dashboard of a study's folder as a WSGI application, made anew whenever the record has grown."""
 
-    def __init__(self, root: Path) -> None:
-        self._root, self._lock = root, threading.Lock()
-        self._record = Results(root).folder.trials_file
+    def __init__(self, root: str | Path) -> None:
+        self._folder, self._lock = Results(root).folder, threading.Lock()
+        self._record, self._fetched = self._folder.trials_file, time.monotonic()
         self._seen = self._length()
         self._shown = self._made()
 
@@ -142,6 +144,9 @@ class Page:
     def _now(self) -> WSGIApplication:
         """The dashboard of what the record says now."""
         with self._lock:
+            if self._folder.home and time.monotonic() - self._fetched > FETCH_S:
+                self._folder.home.pull_unless_at_work()
+                self._fetched = time.monotonic()
             length = self._length()
             if length != self._seen:
                 self._seen, self._shown = length, self._made()
@@ -153,7 +158,7 @@ class Page:
     def _made(self) -> WSGIApplication:
         from optuna_dashboard import wsgi
 
-        made: WSGIApplication = wsgi(storage_of(Results(self._root)))
+        made: WSGIApplication = wsgi(storage_of(Results(self._folder.root)))
         return made
 
 
@@ -177,7 +182,7 @@ class _Quiet(WSGIRequestHandler):
         """Nobody wants to read a line for each request."""
 
 
-def server(root: Path, port: int) -> WSGIServer:
+def server(root: str | Path, port: int) -> WSGIServer:
     """A server of the page for this machine alone, on `port` or, for 0, on a free one: `.server_port`.
 
     Raises CannotRun where optuna-dashboard is missing, the folder holds no study or the port cannot be had.

@@ -20,6 +20,7 @@ from orchestrator.contest import planned_trials
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.records import Trial
 from orchestrator.results import Results
+from orchestrator.storage.bucket import uri_of
 from orchestrator.verdict import importance
 from orchestrator.verdict.importance import Importances
 
@@ -92,7 +93,7 @@ def inspected(source: str) -> Iterator[Inspection]:
 
     Raises CannotRun where it is neither.
     """
-    if Path(source).exists():
+    if uri_of(source) or Path(source).exists():
         yield _of_folder(Results(source))
         return
     parts = source.split("/")
@@ -115,10 +116,10 @@ def _of_folder(results: Results) -> Inspection:
         links |= known.links
     if any(folder.wandb.glob("*run-*")):
         links["runs"] = f"wandb leet {folder.wandb}"
-    links["trials"] = f"orchestrator dashboard {folder.root}"
+    links["trials"] = f"orchestrator dashboard {folder}"
     if not known:
-        links["W&B"] = f"orchestrator sync {folder.root}"
-    return Inspection(results, str(folder.root), folder.driver() is not None, links)
+        links["W&B"] = f"orchestrator sync {folder}"
+    return Inspection(results, str(folder), folder.driver() is not None, links)
 
 
 def _of_settings(importances: list[Importances]) -> list[Table | str]:

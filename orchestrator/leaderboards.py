@@ -54,7 +54,7 @@ def ending(results: Results) -> list[Table | str]:
     lines += verdicts(results)
     lines += lost(results.trials.values())
     if not results.finished:
-        return [*lines, f"Interrupted. Go on with: orchestrator resume {folder.root}"]
+        return [*lines, f"Interrupted. Go on with: orchestrator resume {folder}"]
     if not results.best:
         return lines
     lines.append(f"report    {folder.report_file}, one page with everything; its pictures are in {folder.plots}")
@@ -65,14 +65,14 @@ def ending(results: Results) -> list[Table | str]:
     if folder.wider_file.exists():
         lines.append(f"wider     orchestrator launch {folder.wider_file}")
     if not results.test.openings:
-        lines.append(f"test      sealed; orchestrator test {folder.root} opens it, once")
+        lines.append(f"test      sealed; orchestrator test {folder} opens it, once")
     return [*lines, *_mirrored(folder)]
 
 
 def _mirrored(folder: StudyFolder) -> list[str]:
     """Where the runs can be looked at: at W&B, or here, and how they get there."""
     if any(not any(run.glob("*.synced")) for run in folder.wandb.glob("offline-run-*")):
-        return [f"W&B       orchestrator sync {folder.root}    (or look here: wandb leet {folder.wandb})"]
+        return [f"W&B       orchestrator sync {folder}    (or look here: wandb leet {folder.wandb})"]
     known = Place.kept(folder)
     return [f"W&B       {known.url}"] if known else []
 

@@ -32,3 +32,15 @@ def _taken(lock: IO[str], end: float) -> bool:
             if time.monotonic() >= end:
                 return False
             time.sleep(AGAIN_S)
+
+
+def free(path: Path) -> bool:
+    """Whether nobody holds this lock now."""
+    try:
+        with open(path) as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return True
+    except BlockingIOError:
+        return False
+    return True

@@ -22,6 +22,7 @@ from orchestrator.fleet import Fleet, misfits
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.searchers import grid
+from orchestrator.storage.home import OF_A_COPY, inside, taken
 from orchestrator.study import AUTO, Searched, Study
 from orchestrator.verdict import confirmation
 
@@ -77,7 +78,7 @@ class Plan:
         }
         return {
             "study": self.study.name,
-            "folder": str(self.folder.root),
+            "folder": str(self.folder),
             "heads": heads,
             "classes": self.data.num_classes,
             "train_images": len(self.data.train),
@@ -99,7 +100,7 @@ def make(study: Study, results: str | Path = "results", *, resuming: bool = Fals
     """
     if problems := study_rules.problems(study):
         raise StudyError(problems)
-    folder, fleet = StudyFolder(Path(results) / study.name), fleet or Fleet.here()
+    folder, fleet = StudyFolder(inside(results, study.name)), fleet or Fleet.here()
     try:
         data = load_data(study)
         if data.num_classes < 2:
@@ -153,15 +154,16 @@ def classes_of(study: Study) -> int:
 def free_name(study: Study, results: str | Path) -> Study:
     """The study, renamed to name-2, name-3, … if its folder is taken."""
     numbered = (study.name if number == 1 else f"{study.name[:58]}-{number}" for number in range(1, 10_000))
-    free = next(name for name in numbered if not (Path(results) / name).exists())
+    free = next(name for name in numbered if not taken(results, name))
     return study.model_copy(update={"name": free})
 
 
 def _name(folder: StudyFolder, resuming: bool) -> Iterable[Problem]:
     begun = {folder.lock_file, folder.driver_file, folder.trials_file, folder.provenance_file}
+    begun |= {folder.root / name for name in OF_A_COPY}
     if not resuming and folder.root.exists() and (not folder.root.is_dir() or {*folder.root.iterdir()} - begun):
-        fix = f"orchestrator resume {folder.root}, or launch with --set name=…, or with --next-name"
-        yield Problem("name", "each study has a folder of its own", f"{folder.root} is there already", fix)
+        fix = f"orchestrator resume {folder}, or launch with --set name=…, or with --next-name"
+        yield Problem("name", "each study has a folder of its own", f"{folder} is there already", fix)
 
 
 def refuse_taken(folder: StudyFolder) -> None:

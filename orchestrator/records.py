@@ -15,14 +15,13 @@ they say beside that, such as what was asked for, has no "trial".
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +31,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import CannotRun, Problem
-from orchestrator.locks import alone
+from orchestrator.locks import alone, free
+from orchestrator.storage.bucket import below
+from orchestrator.storage.home import Home
+from orchestrator.storage.lease import Lease, ask_to_stop, held, holder
+from orchestrator.storage.parts import Parts
 
 Event = dict[str, Any]
 Status = Literal["running", "completed", "stopped", "diverged", "failed"]
@@ -163,6 +166,11 @@ class StudyFolder:
         self.mirror_lock = root / ".mirror.lock"
         self.sync_lock = root / ".sync.lock"
         self.stop_file = root / "stop"
+        self.home = Home.of(root)
+
+    def __str__(self) -> str:
+        """Where people find it: the bucket that it is a working copy of, or the folder itself."""
+        return self.home.uri if self.home else str(self.root)
 
     def exists(self) -> bool:
         return self.study_file.exists()
@@ -179,25 +187,44 @@ class StudyFolder:
 
     def driver(self) -> dict[str, Any] | None:
         """Process id, host and start of the driver at work on this study, or None if there is none."""
+        if free(self.lock_file):
+            elsewhere = holder(self.home) if self.home else None
+            return elsewhere if elsewhere and self.home and elsewhere["copy"] != self.home.copy else None
         try:
-            with open(self.lock_file) as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
+            driver: dict[str, Any] = json.loads(self.driver_file.read_text())
+            return driver
+        except FileNotFoundError:  # it is just beginning, or just ending
             return None
-        except BlockingIOError:
-            try:
-                driver: dict[str, Any] = json.loads(self.driver_file.read_text())
-                return driver
-            except FileNotFoundError:  # it is just beginning, or just ending
-                return None
-        return None
+
+    def publish(self) -> None:
+        """Sends what has changed to the bucket, if this is a working copy."""
+        if self.home:
+            self.home.push()
+
+    def attempts(self) -> int:
+        """How often trials have been trained, from the launch on: the folders that `ray` has."""
+        names = self.home.bucket.folders("ray") if self.home else (path.name for path in self.ray.glob("attempt-*"))
+        return sum(name.startswith("attempt-") for name in names)
+
+    @property
+    def ray_storage(self) -> str:
+        """Where trials write their checkpoints, on whichever node they run."""
+        return below(self.home.uri, "ray") if self.home else str(self.ray.resolve())
+
+    def on_nodes(self, path: Path) -> str:
+        """How a trial on any node names something in `ray`."""
+        path = path.relative_to(self.ray)
+        return below(self.home.uri, f"ray/{path.as_posix()}") if self.home else str(self.ray.resolve() / path)
 
     @contextmanager
-    def writer(self) -> Iterator[Writer]:
-        """The one that may write; the lock goes with the process, however it ends. Raises CannotRun if taken."""
+    def writer(self, say: Callable[[str], None] = print) -> Iterator[Writer]:
+        """The one that may write; the lock goes with the process, however it ends. Raises CannotRun if taken.
+
+        say: is told why it takes long, as it does where a driver on another machine was killed a moment ago.
+        """
         self.root.mkdir(parents=True, exist_ok=True)
-        fix = f"watch it: orchestrator status {self.root}, or end it: orchestrator stop {self.root}"
-        taken = Problem(str(self.root), "one driver at a time works on a study", "another is at work", fix)
+        fix = f"watch it: orchestrator status {self}, or end it: orchestrator stop {self}"
+        taken = Problem(str(self), "one driver at a time works on a study", "another is at work", fix)
         with alone(self.lock_file, taken, LOOK_S):
             self._clear_scratch()  # of a driver that was killed
             self.stop_file.unlink(missing_ok=True)
@@ -205,9 +232,11 @@ class StudyFolder:
             driver = {"pid": os.getpid(), "host": os.uname().nodename, "started": now(), "scratch": scratch}
             write_atomic(self.driver_file, json.dumps(driver))
             try:
-                with open(self.trials_file, "ab") as file:
-                    _cut_unfinished(file, self.trials_file)
-                    yield Writer(self, file, Path(scratch))
+                with (
+                    held(self.home, driver, self.stop_file, say) if self.home else nullcontext() as lease,
+                    Writer.on(self.trials_file, self, Path(scratch), lease) as writer,
+                ):
+                    yield writer
             finally:
                 self._clear_scratch()
                 self.stop_file.unlink(missing_ok=True)
@@ -223,7 +252,10 @@ class StudyFolder:
                 shutil.rmtree(driver["scratch"], ignore_errors=True)
 
     def save_embedding(self, trial: str, epoch: int, points: NDArray[np.float16]) -> None:
-        write_npy(self.embeddings / trial / f"epoch-{epoch:03d}.npy", points)
+        path = self.embeddings / trial / f"epoch-{epoch:03d}.npy"
+        write_npy(path, points)
+        if self.home:  # before the record tells of it
+            self.home.put(path)
 
     def embedding(self, trial: str, epoch: int) -> NDArray[np.float16] | None:
         """The sampled validation embeddings (n, D) of a trial after an epoch, if they were kept."""
@@ -240,20 +272,32 @@ class StudyFolder:
 
 
 class Writer:
-    """Appends events; each is on disk when `append` returns. scratch: a temporary folder of this driver's own."""
+    """Appends events to a record. scratch: a temporary folder of this driver's own.
 
-    def __init__(self, folder: StudyFolder, file: IO[bytes], scratch: Path) -> None:
-        self.folder, self.scratch, self._file = folder, scratch, file
+    An event is on disk when `append` returns; of a study in a bucket, it is in the bucket, and after that on disk.
+    """
 
+    def __init__(self, folder: StudyFolder, scratch: Path, file: IO[bytes], lease: Lease | None) -> None:
+        self.folder, self.scratch, self._file, self._lease = folder, scratch, file, lease
+        self._parts = Parts(lease, Path(file.name)) if lease else None
+
+    @classmethod
     @contextmanager
-    def beside(self, path: Path) -> Iterator[Writer]:
+    def on(cls, record: Path, folder: StudyFolder, scratch: Path, lease: Lease | None) -> Iterator[Writer]:
+        """Opens a record to append to."""
+        with open(record, "ab") as file:
+            _cut_unfinished(file, record)
+            yield cls(folder, scratch, file, lease)
+
+    def beside(self, record: Path) -> AbstractContextManager[Writer]:
         """Appends to another record of the same study, under the same lock."""
-        with open(path, "ab") as file:
-            _cut_unfinished(file, path)
-            yield Writer(self.folder, file, self.scratch)
+        return Writer.on(record, self.folder, self.scratch, self._lease)
 
     def append(self, event: Event) -> None:
-        self._file.write(json.dumps({**event, "time": now()}, allow_nan=False).encode() + b"\n")
+        line = json.dumps({**event, "time": now()}, allow_nan=False).encode() + b"\n"
+        if self._parts:
+            self._parts.append(line)
+        self._file.write(line)
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -268,11 +312,12 @@ def request_stop(folder: StudyFolder) -> str:
     """Asks the driver at work on a study to end gracefully; says what was done. Raises CannotRun if it cannot be."""
     driver = folder.driver()
     if driver is None:
-        raise CannotRun(
-            [Problem(str(folder.root), "only a running study can be stopped", "no driver is at work on it")]
-        )
-    write_atomic(folder.stop_file, "")
-    return f"asked process {driver['pid']} to stop; orchestrator resume {folder.root} goes on with it"
+        raise CannotRun([Problem(str(folder), "only a running study can be stopped", "no driver is at work on it")])
+    if folder.home:
+        ask_to_stop(folder.home)
+    else:
+        write_atomic(folder.stop_file, "")
+    return f"asked process {driver['pid']} to stop; orchestrator resume {folder} goes on with it"
 
 
 def _cut_unfinished(file: IO[bytes], path: Path) -> None:

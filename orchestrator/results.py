@@ -10,6 +10,7 @@ from typing import Any
 from orchestrator import as_json, selection
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.records import StudyFolder, Trial, read_lines, write_atomic
+from orchestrator.storage.home import here
 from orchestrator.study import Study
 from orchestrator.verdict.confirmation import Confirmation, ask_by_default
 from orchestrator.verdict.sealed import Sealed
@@ -19,7 +20,7 @@ class Results:
     """What a study's folder tells, now: `trials`, `leaderboard`, `best`. Read again to see what has come since."""
 
     def __init__(self, root: str | Path) -> None:
-        self.folder = StudyFolder(Path(root))
+        self.folder = StudyFolder(here(root))
         if not self.folder.exists():
             fix = "name a study's folder, such as results/quick; launch makes one"
             raise CannotRun([Problem(str(root), "a study's folder holds a study.yaml", "there is none", fix)])
@@ -48,8 +49,8 @@ class Results:
         if "classes" in self.provenance:
             return int(self.provenance["classes"])
         if not self.knows_classes:
-            rule, fix = "a study that has begun knows its classes", f"orchestrator resume {self.folder.root}"
-            raise CannotRun([Problem(str(self.folder.root), rule, "its search has not begun", fix)])
+            rule, fix = "a study that has begun knows its classes", f"orchestrator resume {self.folder}"
+            raise CannotRun([Problem(str(self.folder), rule, "its search has not begun", fix)])
         return int(self.folder.labels().max()) + 1  # at least: of a folder whose provenance is lost
 
     @property

@@ -33,22 +33,22 @@ def launch(
     terms: where and for how long; here and to its end unless given. Raises CannotRun before anything starts. Ctrl-C
     or SIGTERM ends it gracefully: the results then say that they are not finished, and `resume` goes on.
     """
-    terms = terms or Terms()
+    terms, progress = terms or Terms(), progress or Silent()
     planned = plan.make(study, results, fleet=terms.fleet())
-    with planned.folder.writer() as writer:
+    with planned.folder.writer(progress.say) as writer:
         plan.refuse_taken(planned.folder)  # by someone who was quicker than this plan
         write_atomic(planned.folder.provenance_file, provenance.text(provenance.first(planned)))
         write_atomic(planned.folder.study_file, study.to_yaml("The study as it was launched, overrides included."))
-        return _run(planned, writer, progress or Silent(), terms)
+        return _run(planned, writer, progress, terms)
 
 
 def resume(folder: str | Path, progress: Progress | None = None, terms: Terms | None = None) -> Results:
     """Goes on with an interrupted study to exactly the planned number of trials, there or elsewhere."""
-    terms = terms or Terms()
+    terms, progress = terms or Terms(), progress or Silent()
     planned = plan.again(Results(folder), terms.fleet())
-    with planned.folder.writer() as writer:
+    with planned.folder.writer(progress.say) as writer:
         provenance.go_on(planned)
-        return _run(planned, writer, progress or Silent(), terms)
+        return _run(planned, writer, progress, terms)
 
 
 def confirm(
@@ -69,16 +69,15 @@ def confirm(
         if not known.searched:
             value, fix = "it is not finished", f"orchestrator resume {folder} ends the search first"
         raise CannotRun([Problem(str(folder), "a finished search is confirmed, one with a result", value, fix)])
-    terms = terms or Terms()
+    terms, progress = terms or Terms(), progress or Silent()
     planned = plan.again(known, terms.fleet())
     before = known.confirmation
     had = (before.top, len(before.asked.seeds)) if before else confirmation.size(known.study)
     more = max(had[0], top or 0) or 1, max(had[1], seeds or 0) or confirmation.FEWEST_SEEDS
     race = racing if racing is not None else before.asked.racing if before else known.study.confirmation.racing
-    with planned.folder.writer() as writer:
+    with planned.folder.writer(progress.say) as writer:
         provenance.go_on(planned)
         asked = confirmation.ask(known.study, known.trials.values(), *more, race)
-        progress = progress or Silent()
         if known.test.openings:
             progress.say(f"warning: {known.test.said()}; what is chosen now is chosen after a look at them")
         if before and asked == before.asked:
@@ -91,6 +90,7 @@ def confirm(
 
 def _run(planned: Plan, writer: Writer, progress: Progress, terms: Terms) -> Results:
     folder = planned.folder
+    folder.publish()  # so that it can go on elsewhere from now on
     with following(planned.study, folder, progress.say):
         if not Results(folder.root).finished:
             _train(planned, writer, progress, terms)
@@ -114,7 +114,7 @@ def _train(planned: Plan, writer: Writer, progress: Progress, terms: Terms) -> N
     except SystemExit:
         progress.say("stopped while Ray was starting")
     if terms.used_up and not Results(root).finished:
-        progress.say(f"the time budget is used up; orchestrator resume {root} goes on, here or elsewhere")
+        progress.say(f"the time budget is used up; orchestrator resume {planned.folder} goes on, here or elsewhere")
 
 
 def _search(planned: Plan, session: Session, writer: Writer) -> None:
@@ -166,5 +166,5 @@ def _conclude(planned: Plan, results: Results, progress: Progress) -> None:
         progress.say("drawing the report")
         report.write(results)
     except Exception as error:
-        again = f"everything recorded is safe; orchestrator resume {results.folder.root} tries again"
+        again = f"everything recorded is safe; orchestrator resume {results.folder} tries again"
         progress.say(f"the models or the report could not be made: {type(error).__name__}: {error}; {again}")

@@ -87,7 +87,7 @@ def plan(planned: Plan) -> list[Table | str]:
         f"confirm   {_confirming(planned)}",
         f"cost      at most {planned.epochs:,} epochs = {planned.image_passes / 1e6:.2f} M image passes;"
         f" about {planned.disk_bytes / 1e9:.1f} GB of disk",
-        f"results   {planned.folder.root}, W&B {study.tracking.mode}",
+        f"results   {planned.folder}, W&B {study.tracking.mode}",
         *(f"warning   {warning}" for warning in planned.warnings),
     ]
     return [table, *lines]
@@ -154,7 +154,7 @@ def _at_work(results: Results) -> str:
     driver = results.folder.driver()
     if driver:
         return f"running since {driver['started'][:19]} UTC as process {driver['pid']} on {driver['host']}"
-    return f"interrupted; go on with: orchestrator resume {results.folder.root}"
+    return f"interrupted; go on with: orchestrator resume {results.folder}"
 
 
 def lost(trials: Iterable[Trial]) -> list[str]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lightning_modules.data.splits import TrialData, stratified
 from orchestrator import cluster, plan
 from orchestrator.checkpoints import newest
+from orchestrator.errors import CannotRun
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress
 from orchestrator.records import Trial, Writer
@@ -76,7 +77,7 @@ class Session:
         remaining = source.remaining
         schedulers = HeadSchedulers(study, self._planned.spaces, trials.values())
         interrupted = [trial for trial in trials.values() if trial.status == "running"]
-        checkpoints = {name: str(path.parent.resolve()) for name, path in newest(folder, interrupted).items()}
+        checkpoints = {name: folder.on_nodes(path.parent) for name, path in newest(folder, interrupted).items()}
         recorder = Recorder(writer, source, study.training.epochs, trials, self._progress, schedulers)
         on_cluster = self._planned.fleet.address is not None
         grows = on_cluster and study.search.concurrent_trials == AUTO  # as many as fit, and one that waits for room
@@ -88,7 +89,7 @@ class Session:
             assignments = [source.next() for _ in range(remaining)]
             configs = [trial_config(each, checkpoints.get(each.name)) for each in assignments if each]
             given = {"param_space": {"trial": tune.grid_search([config["trial"] for config in configs])}}
-        tune.Tuner(
+        tuner = tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(run_trial, data=stage.data, task=task),
                 requested(study),
@@ -102,8 +103,8 @@ class Session:
                 trial_dirname_creator=lambda trial: str(trial.config["trial"]["name"]),
             ),
             run_config=tune.RunConfig(
-                name=f"attempt-{len(list(folder.ray.glob('attempt-*'))) + 1}",
-                storage_path=str(folder.ray.resolve()),
+                name=f"attempt-{folder.attempts() + 1}",
+                storage_path=folder.ray_storage,
                 callbacks=[recorder, watch],
                 stop=StopRequest(self._signals.stop, folder.stop_file),
                 failure_config=tune.FailureConfig(max_failures=study.search.process_failures),
@@ -111,7 +112,13 @@ class Session:
                 verbose=0,
             ),
             **given,
-        ).fit()
+        )
+        try:
+            tuner.fit()
+        except tune.TuneError as error:
+            if isinstance(error.__context__, CannotRun):  # of the record; Tune has wrapped it into its own
+                raise error.__context__ from None
+            raise
 
 
 def requested(study: Study) -> Any:

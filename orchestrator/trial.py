@@ -163,7 +163,7 @@ def _last_checkpoint(trial: dict[str, Any]) -> Iterator[str | None]:
 
     handed = tune.get_checkpoint()
     if handed is None and trial["checkpoint"]:
-        handed = tune.Checkpoint.from_directory(trial["checkpoint"])
+        handed = tune.Checkpoint(trial["checkpoint"])
     if handed is None:
         yield None
         return

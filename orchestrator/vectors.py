@@ -73,7 +73,7 @@ def _unseal(study: Results, model: Path, open_test: bool) -> None:
         return
     if not open_test:
         rule, fix = "these are the sealed test images of the model's own study", "--open-test looks at them, on record"
-        raise _refused("--part test", rule, study.test.said(), f"orchestrator test {study.folder.root}, or {fix}")
+        raise _refused("--part test", rule, study.test.said(), f"orchestrator test {study.folder}, or {fix}")
     opening.look(study, "embed")
 
 

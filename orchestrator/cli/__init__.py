@@ -35,6 +35,7 @@ VERBS: dict[str, Callable[..., None]] = {  # in the order in which --help lists 
     "compare": looking.compare,
     "inspect": looking.inspect,
     "dashboard": looking.dashboard,
+    "fetch": looking.fetch,
     "sync": looking.sync,
     "embed": models.embed,
 }

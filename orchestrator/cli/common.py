@@ -6,14 +6,15 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 DONE, FAILED, WRONG, SOME_FAILED, CANNOT, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
-Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A study's folder, such as results/quick.")]
+Folder = Annotated[
+    str, typer.Argument(metavar="FOLDER", help="A study's folder, such as results/quick or s3://bucket/runs/quick.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 

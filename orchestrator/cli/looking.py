@@ -1,4 +1,4 @@
-"""The verbs that look, at machines and at studies: doctor, status, best, report, compare, inspect, dashboard, sync."""
+"""The verbs that look: doctor, status, best, report, compare, inspect, dashboard, fetch, sync."""
 
 from __future__ import annotations
 
@@ -62,6 +62,7 @@ def best(folder: Folder, json: AsJson = False) -> None:
 
         known = Results(folder)
         written = known.write_best()
+        known.folder.publish()
         if not written:
             print(f"no trial of {known.study.name} has ended with a result yet", file=sys.stderr)
             raise typer.Exit(FAILED)
@@ -78,7 +79,9 @@ def report(folder: Folder, json: AsJson = False) -> None:
         from orchestrator import report as reporting
         from orchestrator.results import Results
 
-        path = reporting.write(Results(folder))
+        known = Results(folder)
+        path = reporting.write(known)
+        known.folder.publish()
         if json:
             print_json({"report": str(path), "bytes": path.stat().st_size})
         else:
@@ -86,7 +89,7 @@ def report(folder: Folder, json: AsJson = False) -> None:
 
 
 def compare(
-    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER", help="Studies' folders, such as results/quick.")],
+    folders: Annotated[list[str], typer.Argument(metavar="FOLDER", help="Studies' folders, such as results/quick.")],
     figure: Annotated[Path, typer.Option("--figure", help="Where the figure is written, .png or .svg.")] = Path(
         "compare.png"
     ),
@@ -136,6 +139,22 @@ def inspect(
                 print_json(known.as_dict())
             else:
                 show(*known.lines())
+
+
+def fetch(
+    folder: Folder,
+    into: Annotated[Path, typer.Option("--into", help="The folder that gets the study's folder.")] = Path("results"),
+    json: AsJson = False,
+) -> None:
+    """Copy a study out of a bucket into a folder of this machine; models and report included, checkpoints not."""
+    with errors():
+        from orchestrator.storage.home import fetch as copy
+
+        path = copy(folder, into)
+        if json:
+            print_json({"folder": str(path)})
+        else:
+            print(path)
 
 
 def sync(folder: Folder, json: AsJson = False) -> None:

@@ -22,10 +22,19 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PATH=VALUE", help="Override a key of the study: --set training.epochs=3"),
 ]
-ResultsFolder = Annotated[Path, typer.Option("--results", help="Where studies' folders are made.")]
+ResultsFolder = Annotated[
+    str,
+    typer.Option(
+        "--results", metavar="PLACE", help="Where studies' folders are made, such as results or s3://bucket/runs."
+    ),
+]
 StartFrom = Annotated[
-    Path | None,
-    typer.Option("--start-from", help="A finished study's folder, whose best each head's first trial takes over."),
+    str | None,
+    typer.Option(
+        "--start-from",
+        metavar="FOLDER",
+        help="A finished study's folder, whose best each head's first trial takes over.",
+    ),
 ]
 Address = Annotated[
     str | None,
@@ -47,7 +56,7 @@ NextName = Annotated[bool, typer.Option("--next-name", help="If the name is take
 def plan(
     study: StudySource,
     set: Overrides = None,
-    results: ResultsFolder = Path("results"),
+    results: ResultsFolder = "results",
     next_name: NextName = False,
     start_from: StartFrom = None,
     address: Address = None,
@@ -72,7 +81,7 @@ def plan(
 def launch(
     study: StudySource,
     set: Overrides = None,
-    results: ResultsFolder = Path("results"),
+    results: ResultsFolder = "results",
     next_name: NextName = False,
     start_from: StartFrom = None,
     online: Annotated[
@@ -155,11 +164,12 @@ def stop(folder: Folder) -> None:
     """End a running study gracefully; `resume` goes on with it later."""
     with errors():
         from orchestrator.records import StudyFolder, request_stop
+        from orchestrator.storage.home import here
 
-        print(request_stop(StudyFolder(folder)))
+        print(request_stop(StudyFolder(here(folder))))
 
 
-def _loaded(source: str, overrides: list[str], results: Path, next_name: bool, start_from: Path | None) -> Study:
+def _loaded(source: str, overrides: list[str], results: str, next_name: bool, start_from: str | None) -> Study:
     """The study that a command line names."""
     from orchestrator import plan as planning
     from orchestrator.study import Study

@@ -47,7 +47,7 @@ def open_test(
         refuse_opened(known, again)
     terms = terms or Terms()
     planned = plan.again(known, terms.fleet())
-    with planned.folder.writer() as writer, writer.beside(planned.folder.test_file) as record:
+    with planned.folder.writer(progress.say) as writer, writer.beside(planned.folder.test_file) as record:
         provenance.go_on(planned)
         with following(planned.study, planned.folder, progress.say):
             if not _train(planned, known, seeds or known.study.test.seeds, writer, record, progress, terms):
@@ -63,18 +63,17 @@ def open_test(
 def refuse_unfinished(known: Results) -> None:
     """Raises CannotRun where a study has not yet chosen what would be tested."""
     if not known.finished or not known.best:
-        root = known.folder.root
         value = "no trial has a result" if known.finished else "it is not finished"
-        fix = "" if known.finished else f"orchestrator resume {root} ends it first"
-        raise CannotRun([Problem(str(root), "the test set is opened after the selection", value, fix)])
+        fix = "" if known.finished else f"orchestrator resume {known.folder} ends it first"
+        raise CannotRun([Problem(str(known.folder), "the test set is opened after the selection", value, fix)])
 
 
 def refuse_opened(known: Results, again: bool) -> None:
     """Raises CannotRun where a study has opened its test set before, unless that is forced."""
     if known.test.openings and not again:
         rule = "a study opens its test set once: whatever is chosen after a look at it is chosen on it"
-        fix = f"orchestrator test {known.folder.root} --again looks once more, and every output will say so"
-        raise CannotRun([Problem(str(known.folder.root), rule, known.test.said(), fix)])
+        fix = f"orchestrator test {known.folder} --again looks once more, and every output will say so"
+        raise CannotRun([Problem(str(known.folder), rule, known.test.said(), fix)])
 
 
 def opened(known: Results, by: str, forced: bool) -> dict[str, Any]:
@@ -147,7 +146,7 @@ def _look(planned: Plan, record: Writer, again: bool, progress: Progress) -> Non
 
 def _models(known: Results) -> dict[str, Path]:
     """The checkpoint of each final run. Raises CannotRun, before anything is opened, where there is none to measure."""
-    place, wanted = str(known.folder.root), known.test.wanted()
+    place, wanted = str(known.folder), known.test.wanted()
     if not wanted:
         reasons = "; ".join(f"{run.name} {run.status}: {run.reason}" for run in known.test.runs.values())
         raise CannotRun([Problem(place, "a test needs a final model that was trained to its end", reasons)])

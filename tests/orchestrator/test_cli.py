@@ -26,7 +26,7 @@ MakeStudy = Callable[..., Study]
 MakeRecord = Callable[..., StudyFolder]
 VERBS = [
     "doctor", "plan", "launch", "resume", "confirm", "test", "export", "status", "stop", "best", "report", "compare",
-    "inspect", "dashboard", "sync", "embed",
+    "inspect", "dashboard", "fetch", "sync", "embed",
 ]  # fmt: skip
 
 
@@ -192,7 +192,7 @@ def test_launch_hands_the_search_what_was_asked_for(
 ) -> None:
     asked: list[Any] = []
 
-    def launch(study: Study, results: Path, *more: object) -> Results:
+    def launch(study: Study, results: str, *more: object) -> Results:
         asked.extend([study, results])
         raise KeyboardInterrupt
 
@@ -200,7 +200,7 @@ def test_launch_hands_the_search_what_was_asked_for(
     done = run("launch", study_file, "--results", tmp_path / "r", "--set", "training.epochs=3", *words)
     assert asked[0].tracking.mode == mode
     assert asked[0].training.epochs == 3
-    assert asked[1] == tmp_path / "r"
+    assert asked[1] == str(tmp_path / "r")
     assert done.exit_code == 130
     assert "goes on with orchestrator resume" in done.stderr
 
@@ -224,7 +224,7 @@ def test_confirm_hands_the_search_what_was_asked_for(
 
     monkeypatch.setattr(search, "confirm", confirm)
     done = run("confirm", folder.root, *words)
-    assert (done.exit_code, tuple(asked)) == (0, (folder.root, *handed))
+    assert (done.exit_code, tuple(asked)) == (0, (str(folder.root), *handed))
     assert "arcface-000" in done.stdout
 
 
@@ -267,7 +267,7 @@ def test_test_hands_over_what_was_asked_for_and_is_130_while_nothing_was_measure
 
     monkeypatch.setattr(opening, "open_test", open_test)
     done = run("test", folder.root, *words)
-    assert (done.exit_code, tuple(asked)) == (130, (folder.root, *handed))
+    assert (done.exit_code, tuple(asked)) == (130, (str(folder.root), *handed))
 
 
 def test_a_study_starts_from_what_another_found(

@@ -21,9 +21,9 @@ SURFACE: dict[str, dict[str, str]] = {
     "plan": {
         "STUDY": "",
         "--set PATH=VALUE": "",
-        "--results <path>": "results",
+        "--results PLACE": "results",
         "--next-name": "",
-        "--start-from <path>": "",
+        "--start-from FOLDER": "",
         "--address HOST:PORT": "",
         "--cluster <path>": "",
         "--json": "",
@@ -32,9 +32,9 @@ SURFACE: dict[str, dict[str, str]] = {
     "launch": {
         "STUDY": "",
         "--set PATH=VALUE": "",
-        "--results <path>": "results",
+        "--results PLACE": "results",
         "--next-name": "",
-        "--start-from <path>": "",
+        "--start-from FOLDER": "",
         "--online": "",
         "--no-tracking": "",
         "--address HOST:PORT": "",
@@ -76,6 +76,7 @@ SURFACE: dict[str, dict[str, str]] = {
     "compare": {"FOLDER": "", "--figure <path>": "compare.png", "--json": "", "--help": ""},
     "inspect": {"STUDY": "", "--json": "", "--help": ""},
     "dashboard": {"FOLDER": "", "--port <int range>": "8080; 0<=x<=65535", "--help": ""},
+    "fetch": {"FOLDER": "", "--into <path>": "results", "--json": "", "--help": ""},
     "sync": {"FOLDER": "", "--json": "", "--help": ""},
     "embed": {
         "MODEL": "",

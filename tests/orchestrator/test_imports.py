@@ -29,7 +29,7 @@ HOMES = {  # framework → the only files that may import it
     "jinja2": {"orchestrator/report/page.py"},
     "pytorch_metric_learning": {"lightning_modules/metric_learning.py"},
     "safetensors": {"lightning_modules/blueprint.py"},
-    "pyarrow": {"orchestrator/vectors.py"},
+    "pyarrow": {"orchestrator/vectors.py", "orchestrator/storage/bucket.py"},
     "onnx": {"orchestrator/export.py"},
     "onnxruntime": {"orchestrator/export.py"},
     "onnxscript": {"orchestrator/export.py"},
@@ -74,6 +74,7 @@ LIGHT = (
     "search",
     "trial",
     *(f"tracking/{path.stem}" for path in sorted((ROOT / "orchestrator/tracking").glob("*.py"))),
+    *(f"storage/{path.stem}" for path in sorted((ROOT / "orchestrator/storage").glob("*.py"))),
     "refresh",
     "background",
     "locks",
@@ -103,6 +104,7 @@ HEAVY = {
     "onnxruntime",
     "onnxscript",
     "optuna_dashboard",
+    "pyarrow",
     "wandb_workspaces",
 }
 

@@ -1,0 +1,87 @@
+"""A study in a bucket, from one machine to another: launched here, killed, resumed there, looked at, fetched."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from orchestrator.records import StudyFolder
+from orchestrator.results import Results
+from orchestrator.storage.bucket import Bucket
+from orchestrator.storage.home import inside
+
+PROGRAM = """
+from orchestrator.cli import main
+from orchestrator.storage import lease
+lease.LEASE_S, lease.RENEW_S, lease.LOOK_S = 8.0, 1.0, 1.0
+main()
+"""
+
+
+def orchestrator(*words: str | Path) -> subprocess.Popen[str]:
+    """The program, which gives a driver that died up after eight seconds."""
+    command = [sys.executable, "-c", PROGRAM, *map(str, words)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def run(*words: str) -> str:
+    ended = orchestrator(*words)
+    said, told = ended.communicate(timeout=250)
+    assert ended.returncode == 0, told
+    return said + told
+
+
+def test_a_study_goes_from_machine_to_machine(
+    runs: str, machine: Callable[[str], None], small_study: Callable[..., Path], tmp_path: Path
+) -> None:
+    study = small_study(
+        heads="{arcface: }",
+        training="{epochs: 3, batch_size: 16}",
+        search="{trials_per_head: 2, scheduler: none, concurrent_trials: 1}",
+        confirmation="{top: 0}",
+    )
+    where = f"{runs}/small"
+    driver = orchestrator("launch", study, "--results", runs)
+    looking = StudyFolder(inside(runs, "small"))
+    while len([event for event in looking.events() if event["event"] == "epoch"]) < 4:
+        assert driver.poll() is None, driver.communicate()
+        time.sleep(0.1)
+    driver.send_signal(signal.SIGKILL)
+    driver.communicate()
+    on_disk = looking.events()
+
+    machine("there")
+    known = Results(where)
+    assert known.folder.events()[: len(on_disk)] == on_disk
+    interrupted = [trial for trial in known.trials.values() if trial.status == "running"]
+    told = run("resume", where)
+
+    assert "waiting whether it is still at work" in told
+    assert any(f"{trial.name} goes on" in told for trial in interrupted if trial.epochs)
+    resumed = Results(where)
+    assert resumed.finished
+    events = resumed.folder.events()
+    assert events[: len(on_disk)] == on_disk
+    epochs = Counter((event["trial"], event["epoch"]) for event in events if event["event"] == "epoch")
+    assert epochs == Counter({(f"arcface-00{index}", epoch): 1 for index in (0, 1) for epoch in (1, 2, 3)})
+
+    machine("a third one")
+    assert json.loads(run("status", where, "--json"))["finished"]
+    assert "report.html" in run("report", where)
+    assert Bucket(where).read("report.html") == (StudyFolder(inside(runs, "small")).report_file).read_bytes()
+    assert {"study.yaml", "provenance.json", "best/arcface.yaml", "models/arcface/config.json"} <= {
+        *Bucket(where).objects()
+    }
+
+    fetched = run("fetch", where, "--into", str(tmp_path / "mine"))
+    assert str(tmp_path / "mine" / "small") in fetched
+    mine = Results(tmp_path / "mine" / "small")
+    assert mine.folder.home is None
+    assert mine.folder.events() == events
+    assert (mine.folder.models / "arcface" / "model.safetensors").exists()
