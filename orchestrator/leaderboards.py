@@ -57,6 +57,8 @@ def ending(results: Results) -> list[Table | str]:
         return [*lines, f"Interrupted. Go on with: orchestrator resume {folder}"]
     if not results.best:
         return lines
+    if folder.home:
+        lines.append(f"fetch     orchestrator fetch {folder} brings it all here; what follows is this machine's copy")
     lines.append(f"report    {folder.report_file}, one page with everything; its pictures are in {folder.plots}")
     lines.append(f"again     orchestrator launch {folder.best}/{results.leaderboard[0].head}.yaml")
     if results.knows_classes:

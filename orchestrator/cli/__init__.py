@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import looking, models, running
+from orchestrator.cli import looking, models, remote, running
 
 app = typer.Typer(
     help="Searches for the best embedding head: softmax, triplet, ArcFace, CosFace, SphereFace, hybrid.",
@@ -24,6 +24,8 @@ VERBS: dict[str, Callable[..., None]] = {  # in the order in which --help lists 
     "doctor": looking.doctor,
     "plan": running.plan,
     "launch": running.launch,
+    "submit": remote.submit,
+    "follow": remote.follow,
     "resume": running.resume,
     "confirm": running.confirm,
     "test": running.unseal,

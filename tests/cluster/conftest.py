@@ -46,8 +46,17 @@ class Cluster:
 
     def head(self, *words: str, cpus: int = 1, **more: str) -> None:
         """Starts the head, and waits until it answers."""
-        own = ("--head", f"--port={self.port}", f"--node-ip-address={self.ip}", "--include-dashboard=false")
-        self._start(cpus, *own, f"--temp-dir={self.folder}", *words, **more)
+        own = ("--head", f"--port={self.port}", f"--node-ip-address={self.ip}", f"--temp-dir={self.folder}")
+        self._start(cpus, *own, *(words or ("--include-dashboard=false",)), **more)
+
+    def head_with_jobs(self, cpus: int = 1) -> str:
+        """Starts the head with its job server; returns the address of that."""
+        port, agent = free_port(), free_port()
+        words = "--include-dashboard=true", f"--dashboard-port={port}", f"--dashboard-agent-listen-port={agent}"
+        slow = {"RAY_DASHBOARD_STARTUP_TIMEOUT_S": "200", "RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT": "200"}
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # where a job finds its python
+        self.head(*words, "--dashboard-host=127.0.0.1", cpus=cpus, PATH=path, **slow)
+        return f"http://127.0.0.1:{port}"
 
     def join(self, cpus: int = 1) -> subprocess.Popen[bytes]:
         """Adds a node with so many cores, and waits until it has joined."""
@@ -75,7 +84,7 @@ class Cluster:
             streams: Any = {"stdout": out, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
             node = subprocess.Popen(command, env=self.environment | more, **streams)
         self.nodes.append(node)
-        end = time.monotonic() + 90
+        end = time.monotonic() + 200
         while b"Ray runtime started" not in said.read_bytes():
             assert node.poll() is None, said.read_text()
             assert time.monotonic() < end, said.read_text()

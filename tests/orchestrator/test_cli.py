@@ -25,8 +25,8 @@ from orchestrator.verdict import opening
 MakeStudy = Callable[..., Study]
 MakeRecord = Callable[..., StudyFolder]
 VERBS = [
-    "doctor", "plan", "launch", "resume", "confirm", "test", "export", "status", "stop", "best", "report", "compare",
-    "inspect", "dashboard", "fetch", "sync", "embed",
+    "doctor", "plan", "launch", "submit", "follow", "resume", "confirm", "test", "export", "status", "stop", "best",
+    "report", "compare", "inspect", "dashboard", "fetch", "sync", "embed",
 ]  # fmt: skip
 
 

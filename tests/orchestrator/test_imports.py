@@ -16,7 +16,7 @@ TESTS = [path.relative_to(ROOT) for path in sorted((ROOT / "tests").rglob("*.py"
 HOMES = {  # framework → the only files that may import it
     "ray": {
         f"orchestrator/{name}.py"
-        for name in ("training", "budget", "recorder", "watch", "cluster", "cluster_file", "trial")
+        for name in ("training", "budget", "recorder", "watch", "cluster", "cluster_file", "trial", "jobs")
     },
     "wandb": {f"orchestrator/tracking/{name}.py" for name in ("account", "publish", "run", "sweep", "workspace")},
     "wandb_workspaces": {"orchestrator/tracking/workspace.py"},
@@ -37,7 +37,9 @@ HOMES = {  # framework → the only files that may import it
     "optuna": {"orchestrator/searchers.py", "orchestrator/dashboard.py"},
     "optuna_dashboard": {"orchestrator/dashboard.py"},
     "ruamel": {"orchestrator/study_file.py", "orchestrator/cluster_file.py"},
-    "typer": {f"orchestrator/cli/{name}.py" for name in ("__init__", "common", "running", "looking", "models")},
+    "typer": {
+        f"orchestrator/cli/{name}.py" for name in ("__init__", "common", "running", "looking", "models", "remote")
+    },
 }
 LIGHT = (
     "selection",
@@ -71,6 +73,7 @@ LIGHT = (
     "cli/running",
     "cli/looking",
     "cli/models",
+    "cli/remote",
     "search",
     "trial",
     *(f"tracking/{path.stem}" for path in sorted((ROOT / "orchestrator/tracking").glob("*.py"))),
@@ -79,6 +82,7 @@ LIGHT = (
     "background",
     "locks",
     "fleet",
+    "jobs",
     "cluster_file",
     "cluster_kuberay",
     "doctor",
