@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from orchestrator.contest import ANY, planned_trials, starts
+from orchestrator.fleet import KINDS
 from orchestrator.plan import Plan
 from orchestrator.records import Trial
 from orchestrator.results import Results
@@ -17,6 +18,7 @@ from search_spaces.parameters import short
 
 if TYPE_CHECKING:
     from orchestrator.doctor import Finding
+    from orchestrator.estimate import Estimate
 
 
 def duration(seconds: float) -> str:
@@ -48,8 +50,8 @@ def empty_table(title: str, left: Iterable[str], right: Iterable[str] = (), capt
     return table
 
 
-def plan(planned: Plan) -> list[Table | str]:
-    """What a study will search, at what cost, and where it will write."""
+def plan(planned: Plan, estimated: Estimate | None = None) -> list[Table | str]:
+    """What a study will search, at what cost, and where it will write; with an estimate, how long that takes."""
     study, data = planned.study, planned.data
     table = empty_table(f"{study.name}: what is searched", ("parameter", "heads", "space", "first", "why"))
     firsts = {head: (starts(study, head, space) or [{}])[0] for head, space in planned.spaces.items()}
@@ -87,10 +89,64 @@ def plan(planned: Plan) -> list[Table | str]:
         f"confirm   {_confirming(planned)}",
         f"cost      at most {planned.epochs:,} epochs = {planned.image_passes / 1e6:.2f} M image passes;"
         f" about {planned.disk_bytes / 1e9:.1f} GB of disk",
+        *([] if estimated else ["time      --calibrate trains each head for some seconds, and tells time and cost"]),
         f"results   {planned.folder.root}, W&B {study.tracking.mode}",
         *(f"warning   {warning}" for warning in planned.warnings),
     ]
-    return [table, *lines]
+    return [table, *lines, *(estimate(estimated) if estimated else ())]
+
+
+PARTS = {
+    "search": "search",
+    "confirmation": "confirmation",
+    "launch": "launch: both, and the start of Ray",
+    "test": "the sealed test, when it is opened",
+}
+
+
+def estimate(estimated: Estimate) -> list[Table | str]:
+    """How long a study will take and what it costs, and on what that rests."""
+    measured, prices = estimated.calibration, estimated.prices
+    speeds = empty_table(
+        "", ("head",), ("an epoch", "training", "validation", "setup of a trial", "measured at a time")
+    )
+    for head, speed in measured.heads.items():
+        seconds = (speed.epoch_s, speed.train_s, speed.validation_s, speed.setup_s)
+        speeds.add_row(head, *(f"{each:.2f} s" for each in seconds), str(speed.at_a_time))
+    kinds = [kind for kind in KINDS if getattr((estimated.launch + estimated.test).most, f"{kind}_hours")]
+    priced = [f"cost ({prices.currency})"] if prices.given() else []
+    takes = empty_table("", ("",), ("wall time", *(f"{KINDS[kind]} hours" for kind in kinds), *priced))
+    for name, part in estimated.parts().items():
+        if part.most.wall_s:
+            row = [_range(duration(part.expected.wall_s), duration(part.most.wall_s))]
+            row += [
+                _range(*(f"{getattr(usage, f'{kind}_hours'):.3g}" for usage in (part.expected, part.most)))
+                for kind in kinds
+            ]
+            row += [_range(*(f"{usage.cost(prices):.3g}" for usage in (part.expected, part.most)))] if priced else []
+            takes.add_row(PARTS[name], *row)
+    starts_s = f"{measured.process_s:.1f} s for each process"
+    if measured.ray_s:
+        starts_s += f", {measured.ray_s:.1f} s for Ray"
+    lines = [
+        f"starts    {starts_s}",
+        f"epochs    {estimated.epochs:.3g} expected of a trial of the search",
+        f"prices    {_prices(estimated)}",
+        *(f"assumed   {assumption}" for assumption in estimated.assumptions),
+    ]
+    return ["", speeds, takes, *lines]
+
+
+def _range(expected: str, most: str) -> str:
+    return most if expected == most else f"{expected}, at most {most}"
+
+
+def _prices(estimated: Estimate) -> str:
+    given, unpriced = estimated.prices.given(), [f"{KINDS[kind]} hours" for kind in estimated.unpriced()]
+    if not given:
+        return "none; resources.prices: {currency: USD, cpu_hour: 0.04} makes a cost of the hours"
+    said = ", ".join(f"{price:g} {estimated.prices.currency} a {KINDS[kind]} hour" for kind, price in given.items())
+    return said + (f"; {' and '.join(unpriced)} have no price and count nothing" if unpriced else "")
 
 
 def _contest(planned: Plan) -> str:

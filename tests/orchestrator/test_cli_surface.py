@@ -26,6 +26,7 @@ SURFACE: dict[str, dict[str, str]] = {
         "--start-from <path>": "",
         "--address HOST:PORT": "",
         "--cluster <path>": "",
+        "--calibrate": "",
         "--json": "",
         "--help": "",
     },
