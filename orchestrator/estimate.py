@@ -19,14 +19,21 @@ from orchestrator.verdict import confirmation
 if TYPE_CHECKING:
     from orchestrator.plan import Plan
 
+BUSY_SHARE = 0.8  # of its cores; with less than that, other work is in the way
+
 
 @dataclass(frozen=True)
 class Speed:
-    """What a trial of one head takes. setup_s: before its first epoch. at_a_time: how many were measured at once."""
+    """What a trial of one head takes. setup_s: before its first epoch.
+
+    core_share: how much of its cores it got, which is less where others are at work. at_a_time: how many were measured
+    at once.
+    """
 
     setup_s: float
     train_s: float
     validation_s: float
+    core_share: float
     at_a_time: int
 
     @property
@@ -136,6 +143,10 @@ def _assumptions(planned: Plan, measured: Calibration) -> Iterator[str]:
     """What an estimate takes for granted, for people."""
     study, at_a_time = planned.study, max(speed.at_a_time for speed in measured.heads.values())
     yield "the machine stays as busy as it is now, other configurations of a head take as long as its first one"
+    on_cores = [head for head in study.heads if study.resources.of(head).accelerator == "cpu"]
+    share = min((measured.heads[head].core_share for head in on_cores), default=1.0)
+    if share < BUSY_SHARE:
+        yield f"that is busy: trials got as little as {share:.0%} of their cores; with less other work they are faster"
     if at_a_time < planned.slots:
         yield f"{planned.slots} trials at a time are each as fast as {at_a_time} were here"
     if study.search.scheduler == "asha":

@@ -19,6 +19,8 @@ from search_spaces.parameters import short
 if TYPE_CHECKING:
     from orchestrator.doctor import Finding
     from orchestrator.estimate import Estimate
+    from orchestrator.study import Prices
+    from orchestrator.timetable import Usage
 
 
 def duration(seconds: float) -> str:
@@ -96,40 +98,27 @@ def plan(planned: Plan, estimated: Estimate | None = None) -> list[Table | str]:
     return [table, *lines, *(estimate(estimated) if estimated else ())]
 
 
-PARTS = {
-    "search": "search",
-    "confirmation": "confirmation",
-    "launch": "launch: both, and the start of Ray",
-    "test": "the sealed test, when it is opened",
-}
-
-
 def estimate(estimated: Estimate) -> list[Table | str]:
     """How long a study will take and what it costs, and on what that rests."""
     measured, prices = estimated.calibration, estimated.prices
-    speeds = empty_table(
-        "", ("head",), ("an epoch", "training", "validation", "setup of a trial", "measured at a time")
-    )
+    columns = ("an epoch", "training", "validation", "setup", "at a time", "of its cores")
+    speeds = empty_table("", ("measured",), columns)
     for head, speed in measured.heads.items():
         seconds = (speed.epoch_s, speed.train_s, speed.validation_s, speed.setup_s)
-        speeds.add_row(head, *(f"{each:.2f} s" for each in seconds), str(speed.at_a_time))
+        told = (f"{each:.2f} s" for each in seconds)
+        speeds.add_row(head, *told, str(speed.at_a_time), f"{speed.core_share:.0%}")
     kinds = [kind for kind in KINDS if getattr((estimated.launch + estimated.test).most, f"{kind}_hours")]
     priced = [f"cost ({prices.currency})"] if prices.given() else []
-    takes = empty_table("", ("",), ("wall time", *(f"{KINDS[kind]} hours" for kind in kinds), *priced))
+    heading = ["wall time", *(f"{KINDS[kind]} hours" for kind in kinds), *priced]
+    takes = empty_table("", ("takes",), (column for what in heading for column in (what, "at most")))
     for name, part in estimated.parts().items():
         if part.most.wall_s:
-            row = [_range(duration(part.expected.wall_s), duration(part.most.wall_s))]
-            row += [
-                _range(*(f"{getattr(usage, f'{kind}_hours'):.3g}" for usage in (part.expected, part.most)))
-                for kind in kinds
-            ]
-            row += [_range(*(f"{usage.cost(prices):.3g}" for usage in (part.expected, part.most)))] if priced else []
-            takes.add_row(PARTS[name], *row)
-    starts_s = f"{measured.process_s:.1f} s for each process"
-    if measured.ray_s:
-        starts_s += f", {measured.ray_s:.1f} s for Ray"
+            cells = zip(*(_takes(usage, kinds, prices) for usage in (part.expected, part.most)), strict=True)
+            takes.add_row("sealed test" if name == "test" else name, *(cell for pair in cells for cell in pair))
+    ray = f", {measured.ray_s:.1f} s for Ray" if measured.ray_s else ""
     lines = [
-        f"starts    {starts_s}",
+        "launch    is search and confirmation, with the start of Ray; the sealed test comes on top, when it is opened",
+        f"starts    {measured.process_s:.1f} s for each process{ray}",
         f"epochs    {estimated.epochs:.3g} expected of a trial of the search",
         f"prices    {_prices(estimated)}",
         *(f"assumed   {assumption}" for assumption in estimated.assumptions),
@@ -137,8 +126,10 @@ def estimate(estimated: Estimate) -> list[Table | str]:
     return ["", speeds, takes, *lines]
 
 
-def _range(expected: str, most: str) -> str:
-    return most if expected == most else f"{expected}, at most {most}"
+def _takes(usage: Usage, kinds: Iterable[str], prices: Prices) -> list[str]:
+    """Wall time, hours of each kind, and the cost where there are prices."""
+    cost, hours = usage.cost(prices), (getattr(usage, f"{kind}_hours") for kind in kinds)
+    return [duration(usage.wall_s), *(f"{each:.3g}" for each in (*hours, *([] if cost is None else [cost])))]
 
 
 def _prices(estimated: Estimate) -> str:

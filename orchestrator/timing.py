@@ -57,21 +57,24 @@ def main(spawned: str, lines: IO[str], answer: Callable[[dict[str, Any]], None])
 def fit(head: str, params: dict[str, Any], data: TrialData, task: trial.Task, most_batches: int) -> dict[str, float]:
     """Seconds of a trial: setup_s before its first epoch, train_s and validation_s of each epoch.
 
-    Trains as a trial does, until there are enough batches, and validates once.
+    core_share: how much of its cores it got. Trains as a trial does, until there are enough batches; validates once.
     """
     started, profile = time.perf_counter(), task.profiles[head]
-    trial.reset_process(0, max(1, int(profile.cpu)))
+    threads = max(1, int(profile.cpu))
+    trial.reset_process(0, threads)
     from lightning_modules.data.batches import ImageBatches
 
     module = trial.blueprint(head, params, data, task).build()
     batches = ImageBatches(data, task.batch_size, 0, module.images_per_class)
     clock = _clock(started, min(most_batches, len(batches.train_dataloader())))
     trial.trainer_of(profile, task.epochs, clock).fit(module, datamodule=batches)
-    batch_s = (clock.trained - clock.warm) / (clock.number - clock.warm_batches)
+    measured_s = clock.trained - clock.warm
+    batch_s = measured_s / (clock.number - clock.warm_batches)
     return {
         "setup_s": max(0.0, clock.warm - started - clock.warm_batches * batch_s),
         "train_s": batch_s * len(batches.train_dataloader()),
         "validation_s": clock.ended - clock.trained,
+        "core_share": clock.core_s / measured_s / threads,
     }
 
 
@@ -86,7 +89,10 @@ def _clock(started: float, most_batches: int) -> Any:
             self.number, self.warm_batches = 0, min(WARM_BATCHES, most_batches // 2)
 
         def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-            self.warm = time.perf_counter()
+            self._warm_now()
+
+        def _warm_now(self) -> None:
+            self.warm, self.core_s = time.perf_counter(), -time.process_time()
 
         def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
             self.number += 1
@@ -95,11 +101,12 @@ def _clock(started: float, most_batches: int) -> Any:
             if last or self.number == self.warm_batches or batch_idx % self.CHECK_EVERY == 0:
                 float(outputs["loss"])  # waits for the device
             if self.number == self.warm_batches:
-                self.warm = time.perf_counter()
+                self._warm_now()
             trainer.should_stop = last
 
         def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
             self.trained = time.perf_counter()
+            self.core_s += time.process_time()
 
         def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
             with tempfile.TemporaryDirectory() as folder:  # a trial writes a checkpoint after every epoch

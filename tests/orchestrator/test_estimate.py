@@ -17,7 +17,7 @@ from orchestrator.fleet import Fleet, Node
 from orchestrator.study import Study
 
 MakeStudy = Callable[..., Study]
-SLOW, FAST = Speed(1.0, 4.0, 1.0, 4), Speed(1.0, 2.0, 1.0, 4)  # of an epoch 5 s and 3 s
+SLOW, FAST = Speed(1.0, 4.0, 1.0, 0.97, 4), Speed(1.0, 2.0, 1.0, 0.98, 4)  # of an epoch 5 s and 3 s
 MEASURED = Calibration({"softmax": FAST, "arcface": SLOW}, process_s=5.0, ray_s=3.0)
 FLEET = Fleet((Node(4, memory_bytes=16 * 10**9),))
 
@@ -109,7 +109,7 @@ def test_an_estimate_is_told_as_json_with_units(estimated: Callable[..., Estimat
         "currency", "unpriced", "assumptions",
     ]  # fmt: skip
     assert told["heads"]["arcface"] == {
-        "setup_s": 1.0, "train_s": 4.0, "validation_s": 1.0, "at_a_time": 4, "epoch_s": 5.0,
+        "setup_s": 1.0, "train_s": 4.0, "validation_s": 1.0, "core_share": 0.97, "at_a_time": 4, "epoch_s": 5.0,
     }  # fmt: skip
     assert list(told["launch"]) == ["expected", "most"]
     assert list(told["launch"]["most"]) == ["wall_s", "cpu_hours", "gpu_hours", "tpu_hours", "cost"]
@@ -130,8 +130,9 @@ def test_a_person_reads_time_hours_and_cost_with_its_currency(estimated: Callabl
     prices = {"currency": "EUR", "cpu_hour": 3.6, "tpu_hour": 1.2}
     text = printed(estimated(resources={"prices": prices}, search={"scheduler": "none"}))
     rows = {line.split("│")[1].strip(): line for line in text.splitlines() if line.startswith("│")}
-    assert [cell.strip() for cell in rows["search"].split("│")[2:5]] == ["16 s", "0.0156", "0.056"]
-    assert [cell.strip() for cell in rows["arcface"].split("│")[2:7]] == ["5.00 s", "4.00 s", "1.00 s", "1.00 s", "4"]
+    assert [cell.strip() for cell in rows["search"].split("│")[2:8]] == ["16 s"] * 2 + ["0.0156"] * 2 + ["0.056"] * 2
+    arcface = [cell.strip() for cell in rows["arcface"].split("│")[2:8]]
+    assert arcface == ["5.00 s", "4.00 s", "1.00 s", "1.00 s", "4", "97%"]
     assert "confirmation" not in rows  # there is none
     assert "cost (EUR)" in text
     assert "prices    3.6 EUR a core hour, 1.2 EUR a TPU chip hour\n" in text
@@ -146,7 +147,16 @@ def test_what_has_no_price_is_said(estimated: Callable[..., Estimate]) -> None:
     assert "prices    none; resources.prices: {currency: USD, cpu_hour: 0.04} makes a cost of the hours" in text
 
 
-def test_a_range_goes_from_what_is_expected_to_the_most(estimated: Callable[..., Estimate]) -> None:
+def test_what_is_expected_stands_before_the_most(estimated: Callable[..., Estimate]) -> None:
     text = printed(estimated(search={"concurrent_trials": 1}))
-    assert ", at most 41 s" in text
+    (row,) = (line for line in text.splitlines() if "search " in line and line.startswith("│"))
+    expected, most = (cell.strip() for cell in row.split("│")[2:4])
+    assert (expected < most, most) == (True, "41 s")
     assert "expected: ASHA stops as many as if" in text
+
+
+def test_a_busy_machine_is_said(tiny_study: MakeStudy, tmp_path: Path) -> None:
+    planned = plan.make(tiny_study(), tmp_path / "results", fleet=FLEET)
+    slowed = Calibration({"softmax": FAST, "arcface": Speed(1.0, 4.0, 1.0, 0.27, 4)}, 5.0, 3.0)
+    assert not any("busy:" in each for each in estimate.of(planned, MEASURED).assumptions)
+    assert any("as little as 27% of their cores" in each for each in estimate.of(planned, slowed).assumptions)
