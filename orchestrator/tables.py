@@ -101,7 +101,7 @@ def plan(planned: Plan, estimated: Estimate | None = None) -> list[Table | str]:
 def estimate(estimated: Estimate) -> list[Table | str]:
     """How long a study will take and what it costs, and on what that rests."""
     measured, prices = estimated.calibration, estimated.prices
-    columns = ("an epoch", "training", "validation", "setup", "at a time", "of its cores")
+    columns = ("an epoch", "training", "validation", "setup", "at once", "cores")
     speeds = empty_table("", ("measured",), columns)
     for head, speed in measured.heads.items():
         seconds = (speed.epoch_s, speed.train_s, speed.validation_s, speed.setup_s)
@@ -114,10 +114,11 @@ def estimate(estimated: Estimate) -> list[Table | str]:
     for name, part in estimated.parts().items():
         if part.most.wall_s:
             cells = zip(*(_takes(usage, kinds, prices) for usage in (part.expected, part.most)), strict=True)
-            takes.add_row("sealed test" if name == "test" else name, *(cell for pair in cells for cell in pair))
+            takes.add_row("confirm" if name == "confirmation" else name, *(cell for pair in cells for cell in pair))
     ray = f", {measured.ray_s:.1f} s for Ray" if measured.ray_s else ""
     lines = [
-        "launch    is search and confirmation, with the start of Ray; the sealed test comes on top, when it is opened",
+        "measured  at once: trials at a time; cores: how much of its cores a trial got",
+        "takes     launch is search and confirmation, with the start of Ray; the sealed test comes on top, if opened",
         f"starts    {measured.process_s:.1f} s for each process{ray}",
         f"epochs    {estimated.epochs:.3g} expected of a trial of the search",
         f"prices    {_prices(estimated)}",

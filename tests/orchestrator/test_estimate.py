@@ -133,7 +133,7 @@ def test_a_person_reads_time_hours_and_cost_with_its_currency(estimated: Callabl
     assert [cell.strip() for cell in rows["search"].split("│")[2:8]] == ["16 s"] * 2 + ["0.0156"] * 2 + ["0.056"] * 2
     arcface = [cell.strip() for cell in rows["arcface"].split("│")[2:8]]
     assert arcface == ["5.00 s", "4.00 s", "1.00 s", "1.00 s", "4", "97%"]
-    assert "confirmation" not in rows  # there is none
+    assert "confirm" not in rows  # there is none
     assert "cost (EUR)" in text
     assert "prices    3.6 EUR a core hour, 1.2 EUR a TPU chip hour\n" in text
     assert "starts    5.0 s for each process, 3.0 s for Ray" in text
