@@ -228,7 +228,7 @@ class StudyFolder:
         with alone(self.lock_file, taken, LOOK_S):
             self._clear_scratch()  # of a driver that was killed
             self.stop_file.unlink(missing_ok=True)
-            scratch = tempfile.mkdtemp(prefix=SCRATCH, dir=_scratch_parent())
+            scratch = tempfile.mkdtemp(prefix=SCRATCH, dir=scratch_parent())
             driver = {"pid": os.getpid(), "host": os.uname().nodename, "started": now(), "scratch": scratch}
             write_atomic(self.driver_file, json.dumps(driver))
             try:
@@ -247,7 +247,7 @@ class StudyFolder:
         if self.driver_file.exists():
             driver = json.loads(self.driver_file.read_text())
             scratch = Path(driver["scratch"])
-            ours = scratch.parent == _scratch_parent() and scratch.name.startswith(SCRATCH)
+            ours = scratch.parent == scratch_parent() and scratch.name.startswith(SCRATCH)
             if ours and driver["host"] == os.uname().nodename:
                 shutil.rmtree(driver["scratch"], ignore_errors=True)
 
@@ -302,7 +302,7 @@ class Writer:
         os.fsync(self._file.fileno())
 
 
-def _scratch_parent() -> Path:
+def scratch_parent() -> Path:
     """Where scratch folders are made. Ray puts sockets below them, whose whole paths have at most 107 bytes."""
     usual = Path(tempfile.gettempdir())
     return usual if len(str(usual)) <= 30 else Path("/tmp")

@@ -39,8 +39,18 @@ def _check_whole_or_auto(written: Any) -> Any:
     raise PydanticCustomError("space", "{rule}", rule)
 
 
+def _check_currency(written: Any) -> Any:
+    if isinstance(written, str) and len(written) == 3 and written.isascii() and written.isalpha() and written.isupper():
+        return written
+    looks_like = isinstance(written, str) and len(written.strip()) == 3 and written.strip().isalpha()
+    fix = f"write {written.strip().upper()}" if looks_like else "write USD, EUR or the like"
+    raise PydanticCustomError("space", "{rule}", {"rule": "must be three capital letters, as in ISO 4217", "fix": fix})
+
+
 Space = Annotated[Any, BeforeValidator(_check_space)]
 WholeOrAuto = Annotated[Any, BeforeValidator(_check_whole_or_auto)]
+Currency = Annotated[str, BeforeValidator(_check_currency)]
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -159,10 +169,28 @@ class Profile(Section):
         return "cuda" if self.gpu else "tpu" if self.tpu else "cpu"
 
 
+class Prices(Section):
+    """What an hour of one core, one GPU or one TPU chip costs; what has no price counts nothing."""
+
+    currency: Currency = "USD"
+    cpu_hour: Price | None = None
+    gpu_hour: Price | None = None
+    tpu_hour: Price | None = None
+
+    def given(self) -> dict[str, float]:
+        """The price of an hour of each kind that has one: cpu, gpu, tpu."""
+        prices = {kind: getattr(self, f"{kind}_hour") for kind in Profile.model_fields}
+        return {kind: price for kind, price in prices.items() if price is not None}
+
+
 class Resources(Profile):
-    """What every trial gets; heads: what differs for some, as large ones on GPUs and small ones on cores."""
+    """What every trial gets; heads: what differs for some, as large ones on GPUs and small ones on cores.
+
+    prices: only for the estimate of a plan.
+    """
 
     heads: dict[str, HeadProfile] = {}
+    prices: Prices = Prices()
 
     def of(self, head: str) -> Profile:
         """What a trial of a head gets."""

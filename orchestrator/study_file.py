@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -30,6 +30,7 @@ Keys = tuple[str | int, ...]
 FIXES = {
     "int_type": "write a whole number, without quotes or a point",
     "float_type": "write a number, without quotes",
+    "finite_number": "write a number",
     "string_type": "write a text",
     "bool_type": "write true or false",
     "dict_type": "write keys below it, one a line",
@@ -205,7 +206,8 @@ def _known(keys: Keys) -> Iterable[str]:
     """The keys that may stand at a place of a study."""
     model: Any = Study
     for key in keys:
-        model = model.model_fields[str(key)].annotation
+        fields = getattr(model, "model_fields", None)
+        model = fields[str(key)].annotation if fields else get_args(model)[-1]  # of a mapping, what its keys hold
     return model.model_fields if isinstance(model, type) and issubclass(model, BaseModel) else Section.model_fields
 
 

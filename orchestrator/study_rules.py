@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from orchestrator.errors import Problem, did_you_mean, shown
-from orchestrator.study import AUTO, MOST_SEARCHED, Study
+from orchestrator.study import AUTO, MOST_SEARCHED, Prices, Study
 from search_spaces import metric_learning, parameters
 from search_spaces.heads import HEADS, TRAINING, Setting, is_head, known_heads, settings_of
 
@@ -133,6 +133,9 @@ def _combinations(study: Study) -> Iterable[Problem]:
             )
             yield Problem("search.objectives", rule, value, fix)
     yield from _start_points(study)
+    if study.resources.prices != Prices() and not study.resources.prices.given():
+        rule, fix = "prices are of an hour of a core, a GPU or a TPU chip", "add cpu_hour, gpu_hour or tpu_hour"
+        yield Problem("resources.prices", rule, f"a currency alone, {study.resources.prices.currency}", fix)
     if search.concurrent_trials == 0:
         yield Problem("search.concurrent_trials", "at least one trial runs at a time", "0", "write 1, or auto")
     if search.scheduler == "pbt" and search.trials_per_head < 2:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from orchestrator.contest import ANY, planned_trials, starts
+from orchestrator.fleet import KINDS
 from orchestrator.plan import Plan
 from orchestrator.records import Trial
 from orchestrator.results import Results
@@ -17,6 +18,9 @@ from search_spaces.parameters import short
 
 if TYPE_CHECKING:
     from orchestrator.doctor import Finding
+    from orchestrator.estimate import Estimate
+    from orchestrator.study import Prices
+    from orchestrator.timetable import Usage
 
 
 def duration(seconds: float) -> str:
@@ -48,8 +52,8 @@ def empty_table(title: str, left: Iterable[str], right: Iterable[str] = (), capt
     return table
 
 
-def plan(planned: Plan) -> list[Table | str]:
-    """What a study will search, at what cost, and where it will write."""
+def plan(planned: Plan, estimated: Estimate | None = None) -> list[Table | str]:
+    """What a study will search, at what cost, and where it will write; with an estimate, how long that takes."""
     study, data = planned.study, planned.data
     table = empty_table(f"{study.name}: what is searched", ("parameter", "heads", "space", "first", "why"))
     firsts = {head: (starts(study, head, space) or [{}])[0] for head, space in planned.spaces.items()}
@@ -87,10 +91,54 @@ def plan(planned: Plan) -> list[Table | str]:
         f"confirm   {_confirming(planned)}",
         f"cost      at most {planned.epochs:,} epochs = {planned.image_passes / 1e6:.2f} M image passes;"
         f" about {planned.disk_bytes / 1e9:.1f} GB of disk",
+        *([] if estimated else ["time      --calibrate trains each head for some seconds, and tells time and cost"]),
         f"results   {planned.folder}, W&B {study.tracking.mode}",
         *(f"warning   {warning}" for warning in planned.warnings),
     ]
-    return [table, *lines]
+    return [table, *lines, *(estimate(estimated) if estimated else ())]
+
+
+def estimate(estimated: Estimate) -> list[Table | str]:
+    """How long a study will take and what it costs, and on what that rests."""
+    measured, prices = estimated.calibration, estimated.prices
+    columns = ("an epoch", "training", "validation", "setup", "at once", "cores")
+    speeds = empty_table("", ("measured",), columns)
+    for head, speed in measured.heads.items():
+        seconds = (speed.epoch_s, speed.train_s, speed.validation_s, speed.setup_s)
+        told = (f"{each:.2f} s" for each in seconds)
+        speeds.add_row(head, *told, str(speed.at_a_time), f"{speed.core_share:.0%}")
+    kinds = [kind for kind in KINDS if getattr((estimated.launch + estimated.test).most, f"{kind}_hours")]
+    priced = [f"cost ({prices.currency})"] if prices.given() else []
+    heading = ["wall time", *(f"{KINDS[kind]} hours" for kind in kinds), *priced]
+    takes = empty_table("", ("takes",), (column for what in heading for column in (what, "at most")))
+    for name, part in estimated.parts().items():
+        if part.most.wall_s:
+            cells = zip(*(_takes(usage, kinds, prices) for usage in (part.expected, part.most)), strict=True)
+            takes.add_row("confirm" if name == "confirmation" else name, *(cell for pair in cells for cell in pair))
+    ray = f", {measured.ray_s:.1f} s for Ray" if measured.ray_s else ""
+    lines = [
+        "measured  at once: trials at a time; cores: how much of its cores a trial got",
+        "takes     launch is search and confirmation, with the start of Ray; the sealed test comes on top, if opened",
+        f"starts    {measured.process_s:.1f} s for each process{ray}",
+        f"epochs    {estimated.epochs:.3g} expected of a trial of the search",
+        f"prices    {_prices(estimated)}",
+        *(f"assumed   {assumption}" for assumption in estimated.assumptions),
+    ]
+    return ["", speeds, takes, *lines]
+
+
+def _takes(usage: Usage, kinds: Iterable[str], prices: Prices) -> list[str]:
+    """Wall time, hours of each kind, and the cost where there are prices."""
+    cost, hours = usage.cost(prices), (getattr(usage, f"{kind}_hours") for kind in kinds)
+    return [duration(usage.wall_s), *(f"{each:.3g}" for each in (*hours, *([] if cost is None else [cost])))]
+
+
+def _prices(estimated: Estimate) -> str:
+    given, unpriced = estimated.prices.given(), [f"{KINDS[kind]} hours" for kind in estimated.unpriced()]
+    if not given:
+        return "none; resources.prices: {currency: USD, cpu_hour: 0.04} makes a cost of the hours"
+    said = ", ".join(f"{price:g} {estimated.prices.currency} a {KINDS[kind]} hour" for kind, price in given.items())
+    return said + (f"; {' and '.join(unpriced)} have no price and count nothing" if unpriced else "")
 
 
 def _contest(planned: Plan) -> str:

@@ -130,20 +130,16 @@ def reset_process(seed: int, threads: int) -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 
 
-def _fit(trial: dict[str, Any], data: TrialData, task: Task, started: float) -> None:
-    profile = task.profiles[trial["head"]]
-    reset_process(trial["seed"], max(1, int(profile.cpu)))
+def trainer_of(profile: Profile, epochs: int, callback: Any) -> Any:
+    """What trains a head on what a trial gets: the same for a trial and for whoever measures how long one takes."""
     import pytorch_lightning as pl
 
-    from lightning_modules.data.batches import ImageBatches
-
-    module = blueprint(trial["head"], trial["params"], data, task).build()
-    trainer = pl.Trainer(
-        max_epochs=task.epochs,
+    return pl.Trainer(
+        max_epochs=epochs,
         accelerator=profile.accelerator,
         devices=1,
         precision=precision(profile.accelerator),  # type: ignore[arg-type]
-        callbacks=[_reporter(task, started)],
+        callbacks=[callback],
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
         logger=False,
@@ -151,6 +147,15 @@ def _fit(trial: dict[str, Any], data: TrialData, task: Task, started: float) -> 
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+
+
+def _fit(trial: dict[str, Any], data: TrialData, task: Task, started: float) -> None:
+    profile = task.profiles[trial["head"]]
+    reset_process(trial["seed"], max(1, int(profile.cpu)))
+    from lightning_modules.data.batches import ImageBatches
+
+    module = blueprint(trial["head"], trial["params"], data, task).build()
+    trainer = trainer_of(profile, task.epochs, _reporter(task, started))
     batches = ImageBatches(data, task.batch_size, trial["seed"], module.images_per_class)
     with _last_checkpoint(trial) as checkpoint:
         trainer.fit(module, datamodule=batches, ckpt_path=checkpoint, weights_only=True)

@@ -10,6 +10,8 @@ import typer
 from orchestrator.cli.common import DONE, INTERRUPTED, SOME_FAILED, AsJson, Folder, duration, errors, print_json, show
 
 if TYPE_CHECKING:
+    from orchestrator.estimate import Estimate
+    from orchestrator.plan import Plan
     from orchestrator.results import Results
     from orchestrator.study import Study
     from orchestrator.terms import Terms
@@ -61,21 +63,25 @@ def plan(
     start_from: StartFrom = None,
     address: Address = None,
     cluster: ClusterFile = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Train each head for some seconds here, and tell time, hours and cost.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
-    """Print what a study will search and cost, and whether it can run here. Starts nothing."""
+    """Print what a study will search and cost, and whether it can run here. Starts no search, and keeps nothing."""
     with errors():
         from orchestrator import plan as planning
         from orchestrator.terms import Terms
 
         loaded = _loaded(study, set or [], results, next_name, start_from)
         planned = planning.make(loaded, results, fleet=Terms(address, cluster).fleet())
+        estimated = _estimated(planned) if calibrate else None
         if json:
-            print_json(planned.as_dict())
+            print_json(planned.as_dict() | ({"estimate": estimated.as_dict()} if estimated else {}))
         else:
             from orchestrator import tables
 
-            show(*tables.plan(planned))
+            show(*tables.plan(planned, estimated))
 
 
 def launch(
@@ -180,6 +186,15 @@ def _loaded(source: str, overrides: list[str], results: str, next_name: bool, st
 
         study = carry(study, start_from, planning.classes_of(study))
     return planning.free_name(study, results) if next_name else study
+
+
+def _estimated(planned: Plan) -> Estimate:
+    """What a plan will take, by a calibration on this machine."""
+    from orchestrator import estimate
+    from orchestrator.calibration import calibrate
+    from orchestrator.progress import for_this_terminal
+
+    return estimate.of(planned, calibrate(planned, for_this_terminal().say))
 
 
 def _ended(results: Results, json: bool, interrupted: bool = False, terms: Terms | None = None) -> None:

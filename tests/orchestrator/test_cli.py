@@ -118,9 +118,11 @@ def test_a_plan_is_printed_as_a_table_and_as_json(study_file: Path, tmp_path: Pa
     assert (table.exit_code, table.stderr) == (0, "")
     assert "margin_rad" in table.stdout
     assert "2 heads × 2 = 4" in table.stdout
+    assert "--calibrate trains each head" in table.stdout
     told = run("plan", study_file, "--results", tmp_path, "--json")
     assert (told.exit_code, told.stderr) == (0, "")
     assert json.loads(told.stdout)["trials"] == 4
+    assert "estimate" not in json.loads(told.stdout)
 
 
 def test_overrides_and_a_free_name_reach_the_plan(study_file: Path, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ SURFACE: dict[str, dict[str, str]] = {
         "--start-from FOLDER": "",
         "--address HOST:PORT": "",
         "--cluster <path>": "",
+        "--calibrate": "",
         "--json": "",
         "--help": "",
     },

@@ -44,6 +44,10 @@ HOMES = {  # framework → the only files that may import it
 LIGHT = (
     "selection",
     "plan",
+    "estimate",
+    "timetable",
+    "calibration",
+    "timing",
     "contest",
     "searchers",
     "training",

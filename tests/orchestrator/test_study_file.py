@@ -163,6 +163,16 @@ def test_a_data_path_is_relative_to_the_file_that_names_it(tmp_path: Path, monke
     assert Study.load(copied) == Study.load(path)
 
 
+def test_prices_are_kept_with_a_study(file: Path) -> None:
+    study = Study.load(file, ["resources.prices={currency: EUR, cpu_hour: 0.04, gpu_hour: 1}"])
+    assert study.resources.prices.given() == {"cpu": 0.04, "gpu": 1.0}
+    assert study.resources.of("arcface").requested() == {"cpu": 1.0}  # a price is nothing that Ray is asked for
+    file.write_text(study.to_yaml())
+    assert Study.load(file) == study
+    assert Study.model_validate_json(study.model_dump_json()) == study
+    assert "prices" not in Study.load("quick").to_yaml()
+
+
 def test_the_yaml_of_a_study_leaves_out_what_is_default(file: Path) -> None:
     text = Study.load(file).to_yaml()
     assert re.findall(r"^\w+", text, re.MULTILINE) == ["name", "heads", "training"]

@@ -43,6 +43,17 @@ WRONG: list[tuple[str, str, int | None, str, str]] = [
     (BOTH + "training: {seed: -1}", "training.seed", 3, "a whole number from 0, or auto", "or auto"),
     (BOTH + "search: {seed: 2147483648}", "search.seed", 3, "less than 2147483648", "in that range"),
     (BOTH + "search: {concurrent_trials: all}", "search.concurrent_trials", 3, "a whole number from 0", "or auto"),
+    (BOTH + "resources: {heads: {arcface: {cpus: 4}}}", "resources.heads.arcface.cpus", 3, "no such key", "mean cpu?"),
+    # prices
+    (BOTH + "resources: {price: {cpu_hour: 1}}", "resources.price", 3, "no such key in resources", "mean prices?"),
+    (BOTH + "resources:\n  prices:\n    cpu: 1", "resources.prices.cpu", 5, "in resources.prices", "there are"),
+    (BOTH + "resources: {prices: {cpu_hours: 1}}", "resources.prices.cpu_hours", 3, "no such key", "mean cpu_hour?"),
+    (BOTH + "resources: {prices: {gpu_hour: -1}}", "resources.prices.gpu_hour", 3, "equal to 0", "in that range"),
+    (BOTH + "resources: {prices: {gpu_hour: .inf}}", "resources.prices.gpu_hour", 3, "finite", "write a number"),
+    (BOTH + "resources: {prices: {gpu_hour: '1'}}", "resources.prices.gpu_hour", 3, "valid number", "without quotes"),
+    (BOTH + "resources: {prices: {currency: usd}}", "resources.prices.currency", 3, "three capital", "write USD"),
+    (BOTH + "resources: {prices: {currency: $}}", "resources.prices.currency", 3, "three capital letters", "EUR"),
+    (BOTH + "resources: {prices: {currency: EUR}}", "resources.prices", 3, "of an hour of a core", "add cpu_hour"),
     # words
     (BOTH + "search: {searcher: tbe}", "search.searcher", 3, "'tpe', 'random' or 'grid'", "did you mean tpe?"),
     (BOTH + "search: {scheduler: bohb}", "search.scheduler", 3, "'asha', 'pbt' or 'none'", "there are asha, none, pbt"),

@@ -1,0 +1,104 @@
+"""Measures how long the heads of a study train here: each for some seconds, in processes like those of its trials.
+
+    plan --calibrate → calibrate → one process for each trial at a time: `python -m orchestrator.timing`
+
+As many processes train a head at once as a search would run trials of it, so that they slow each other down as they
+will. They train without Ray and keep nothing on disk; each answers what it is asked, a line for a line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from orchestrator import cluster
+from orchestrator.errors import CannotRun, Problem
+from orchestrator.estimate import Calibration, Speed
+from orchestrator.fleet import Fleet, misfits
+from orchestrator.records import scratch_parent
+from orchestrator.study import Study
+from orchestrator.timing import RAY
+
+if TYPE_CHECKING:
+    from orchestrator.plan import Plan
+
+MOST_PROCESSES = 8  # each has the images for itself
+
+
+def calibrate(planned: Plan, say: Callable[[str], None] = lambda line: None) -> Calibration:
+    """Trains every head of a plan for some seconds. Raises CannotRun where this machine lacks what a trial gets."""
+    study, here = planned.study, Fleet.here()
+    if problems := [*_lacking(study, here)]:
+        raise CannotRun(problems)
+    numbers = {
+        head: max(1, min(planned.slots, here.fits(study.resources.of(head)), MOST_PROCESSES)) for head in study.heads
+    }
+    with _processes(study, max(numbers.values()), here.gpus) as processes:
+        start = "1 process starts" if len(processes) == 1 else f"{len(processes)} processes start"
+        say(f"calibrating: {start}, as many as trials run at a time here")
+        process_s = fmean(said["process_s"] for said in map(_answer, processes))
+        heads = {}
+        for head, number in numbers.items():
+            say(f"calibrating {head}: {number} at a time")
+            said = _ask(processes[:number], head)
+            heads[head] = Speed(**{key: fmean(each[key] for each in said) for key in said[0]}, at_a_time=number)
+        ray_s = 0.0
+        if planned.fleet.address is None:
+            say("calibrating the start of Ray")
+            ray_s = _ask(processes[:1], RAY)[0]["ray_s"]
+    return Calibration(heads, process_s, ray_s)
+
+
+def _lacking(study: Study, here: Fleet) -> Iterator[Problem]:
+    for problem in misfits(study, here):
+        rule = f"a calibration trains on what a trial gets, and {problem.rule}"
+        fix = "calibrate on a node that has it, or plan without --calibrate"
+        yield Problem(f"--calibrate, {problem.place}", rule, problem.value, fix)
+
+
+@contextmanager
+def _processes(study: Study, number: int, gpus: int) -> Iterator[list[subprocess.Popen[str]]]:
+    """So many processes, each with a GPU in turn where there are some; they end with the context, and leave nothing."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with tempfile.TemporaryDirectory(dir=scratch_parent(), ignore_cleanup_errors=True) as folder, ExitStack() as ending:
+        environment = {**os.environ, **cluster.ENVIRONMENT, "OMP_NUM_THREADS": "1", "TMPDIR": folder}
+        started = []
+        for index in range(number):
+            own = {"CUDA_VISIBLE_DEVICES": visible[index % len(visible)]} if gpus else {}
+            words = [sys.executable, "-m", "orchestrator.timing", str(time.time())]
+            process = subprocess.Popen(words, env=environment | own, text=True, process_group=0, **pipes)
+            ending.callback(process.communicate)
+            ending.callback(process.kill)
+            _tell(process, study.model_dump_json())
+            started.append(process)
+        yield started
+
+
+def _tell(process: subprocess.Popen[str], line: str) -> None:
+    assert process.stdin
+    process.stdin.write(line + "\n")
+    process.stdin.flush()
+
+
+def _ask(processes: list[subprocess.Popen[str]], what: str) -> list[dict[str, float]]:
+    for process in processes:
+        _tell(process, what)
+    return [_answer(process) for process in processes]
+
+
+def _answer(process: subprocess.Popen[str]) -> dict[str, float]:
+    assert process.stdout
+    line = process.stdout.readline()
+    said: dict[str, Any] = json.loads(line) if line else {"failed": f"its process ended with {process.wait()}"}
+    if "failed" in said:
+        raise CannotRun([Problem("--calibrate", "every head must train here", said["failed"])])
+    return said
