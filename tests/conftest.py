@@ -5,9 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,17 +30,48 @@ TRAIN, TEST = 3000, 500
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # on few and busy cores several threads mostly wait for each other
 
 
+# Files that share what takes long to make, by the beginning of their paths: one process runs them one after another.
+TOGETHER = {
+    "reports": ("tests/browser/", "tests/orchestrator/report/test_page.py"),
+    "sealed": ("tests/orchestrator/test_sealed_",),
+}
+LONGEST_FIRST = (  # whatever takes long and begins last is waited for by all other processes
+    "tests/orchestrator/test_search.py",
+    "tests/orchestrator/test_resume.py",
+    "tests/cluster/test_nodes.py",
+    "reports",
+    "tests/orchestrator/tracking/test_online.py",
+    "tests/orchestrator/tracking/test_outages.py",
+    "sealed",
+    "tests/orchestrator/test_confirm.py",
+    "tests/orchestrator/test_winners.py",
+    "tests/cluster/test_autoscaler.py",
+    "tests/orchestrator/tracking/test_offline.py",
+)
+
+
+def scope(nodeid: str) -> str:
+    """What one process runs without a break: a file, or files that belong together."""
+    path = nodeid.partition("::")[0]
+    return next((name for name, beginnings in TOGETHER.items() if path.startswith(beginnings)), path)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest come first; all others stay in order."""
+    places = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(scope(item.nodeid), len(places)))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Several processes share the tests, file by file in order; those of the study that takes longest stay together."""
+    """Several processes share the tests, scope by scope in order."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class ByFile(LoadScopeScheduling):
+    class ByScope(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            path = nodeid.partition("::")[0]
-            return re.sub(r"test_sealed_\w+", "test_sealed", path)
+            return scope(nodeid)
 
-    return ByFile(config, log)
+    return ByScope(config, log)
 
 
 def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
@@ -60,11 +90,11 @@ def small_mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def small_study(small_mnist: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Writes a study of the small dataset; keyword arguments replace lines of it."""
+@pytest.fixture(scope="session")
+def write_small(small_mnist: Path) -> Callable[..., Path]:
+    """write_small(folder, **lines): a study of the small dataset there; keyword arguments replace lines of it."""
 
-    def write(**lines: str) -> Path:
+    def write(folder: Path, **lines: str) -> Path:
         known = {
             "name": "small",
             "data": f"{{source: idx, path: {small_mnist}, validation_images: 1000}}",
@@ -74,11 +104,17 @@ def small_study(small_mnist: Path, tmp_path: Path) -> Callable[..., Path]:
             "heads": "{arcface: , cosface: }",
             "tracking": "{mode: 'off'}",
         }
-        path = tmp_path / "small.yaml"
+        path = folder / "small.yaml"
         path.write_text("".join(f"{key}: {value}\n" for key, value in (known | lines).items()))
         return path
 
     return write
+
+
+@pytest.fixture
+def small_study(write_small: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
+    """small_study(**lines): such a study in the test's own folder."""
+    return partial(write_small, tmp_path)
 
 
 @pytest.fixture

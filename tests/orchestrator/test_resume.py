@@ -10,17 +10,34 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ray import tune
+from typer.testing import CliRunner
 
-from orchestrator.records import StudyFolder
+from orchestrator import plan, training
+from orchestrator.cli import app
+from orchestrator.records import StudyFolder, Trial
+from orchestrator.study import Study
+from orchestrator.trial import Task, run_trial
 
+pytestmark = pytest.mark.timeout(600)  # five drivers, one after another, are the first test's
 STUDY = {
     "heads": "{arcface: , sphereface: }",
     "training": "{epochs: 3, batch_size: 16}",
     "search": "{trials_per_head: 2, scheduler: none}",
 }
+INTERRUPTED = STUDY | {
+    "search": "{trials_per_head: 3, scheduler: none, concurrent_trials: 2}",
+    "tracking": "{project: tests, pictures: false}",
+}
+ASKED = ("Ctrl-C", "SIGTERM", "stop")
+HOWS = ("killed", *ASKED)
+SIGNALS = {"killed": signal.SIGKILL, "Ctrl-C": signal.SIGINT, "SIGTERM": signal.SIGTERM}
 
 
 PROGRAM = """
@@ -37,95 +54,168 @@ def orchestrator(*words: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+def said(verb: str, folder: StudyFolder, *words: str) -> str:
+    """What the program prints for a verb that looks at a study, or asks something of it, while a driver is at it."""
+    done = CliRunner().invoke(app, [verb, str(folder.root), *words])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def wait_until(reached: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Looks again and again, as long as the driver is at work."""
+    for _ in range(1200):
+        if reached():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    process.kill()
+    raise AssertionError("the search did not get that far")
+
+
 def launch_until(study: Path, results: Path, epochs: int) -> tuple[subprocess.Popen[str], StudyFolder]:
     """A search in a process of its own, in the middle: so many epochs are on record."""
     folder = StudyFolder(results / "small")
     process = orchestrator("launch", study, "--results", results)
-    for _ in range(1200):
-        if sum(event["event"] == "epoch" for event in folder.events()) >= epochs:
-            return process, folder
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
-    raise AssertionError("the search did not get that far")
+    wait_until(lambda: sum(event["event"] == "epoch" for event in folder.events()) >= epochs, process)
+    return process, folder
 
 
-def check_exactly_planned(folder: StudyFolder) -> None:
+def check_exactly_planned(folder: StudyFolder, trials_per_head: int = 2) -> None:
     events = folder.events()
     starts = Counter(event["trial"] for event in events if event["event"] == "start")
     ends = Counter(event["trial"] for event in events if event["event"] == "end")
     epochs = Counter((event["trial"], event["epoch"]) for event in events if event["event"] == "epoch")
-    names = [f"{head}-{index:03d}" for head in ("arcface", "sphereface") for index in range(2)]
+    names = [f"{head}-{index:03d}" for head in ("arcface", "sphereface") for index in range(trials_per_head)]
 
     assert starts == ends == Counter(names)
     assert epochs == Counter((name, epoch) for name in names for epoch in (1, 2, 3))
 
 
-def test_a_killed_driver_loses_no_record_and_resume_finishes_the_plan(
-    small_study: Callable[..., Path], tmp_path: Path
-) -> None:
-    process, folder = launch_until(small_study(**STUDY), tmp_path, epochs=4)
-    scratch = Path(json.loads(folder.driver_file.read_text())["scratch"])
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+@dataclass(frozen=True)
+class Interruption:
+    """A driver that was ended in the middle of the search, and what it left.
+
+    code: what it exited with. printed, told: by itself, on stdout and stderr. status, stop: what these verbs printed
+    while it ran. driver, trials, written: what the study's folder knew and its record was once it had ended.
+    """
+
+    code: int
+    printed: str
+    told: str
+    status: str
+    stop: str
+    driver: Any
+    trials: dict[str, Trial]
+    written: bytes
+
+    @property
+    def open(self) -> dict[str, Trial]:
+        """Trials that had not ended."""
+        return {name: trial for name, trial in self.trials.items() if trial.status == "running"}
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """One study, interrupted in every way, one after another, and resumed after each.
+
+    scratch: the folder of its first driver, which was killed. last: the driver that came to the end.
+    """
+
+    folder: StudyFolder
+    interruptions: dict[str, Interruption]
+    scratch: Path
+    last: subprocess.CompletedProcess[str]
+
+
+def interrupt(process: subprocess.Popen[str], folder: StudyFolder, how: str) -> Interruption:
+    status = said("status", folder, "--json") if how in ASKED else ""
+    stop = said("stop", folder) if how == "stop" else ""
+    if not stop:
+        process.send_signal(SIGNALS[how])
+    printed, told = process.communicate(timeout=100)
     written = folder.trials_file.read_bytes()
-    interrupted = {name: trial.last_epoch for name, trial in folder.trials().items() if trial.status == "running"}
-    assert scratch.exists()
+    return Interruption(process.returncode, printed, told, status, stop, folder.driver(), folder.trials(), written)
 
-    resumed = orchestrator("resume", folder.root)
-    _, told = resumed.communicate(timeout=200)
 
-    assert resumed.returncode == 0, told
-    assert folder.trials_file.read_bytes().startswith(written[: written.rfind(b"\n") + 1])
-    check_exactly_planned(folder)
-    for name, epoch in interrupted.items():
-        assert (f"{name} goes on" in told) == (epoch > 0)
-    assert not scratch.exists()
+def first_trials_have_an_epoch(folder: StudyFolder) -> bool:
+    return {"arcface-000", "sphereface-000"} <= {name for name, trial in folder.trials().items() if trial.epochs}
+
+
+def went_on(folder: StudyFolder, before: Interruption) -> bool:
+    """Whether all trials that were open have a further epoch on record, or an end, and there are two more epochs."""
+    now = folder.trials()
+    alike = [name for name, trial in before.open.items() if vars(trial) == vars(now[name])]
+    known, total = (sum(trial.last_epoch for trial in trials.values()) for trials in (before.trials, now))
+    return not alike and total >= known + 2
+
+
+@pytest.fixture(scope="module")
+def interrupted(write_small: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
+    root = tmp_path_factory.mktemp("interrupted")
+    folder, found = StudyFolder(root / "small"), dict[str, Interruption]()
+    process = orchestrator("launch", write_small(root, **INTERRUPTED), "--results", root)
+    wait_until(lambda: first_trials_have_an_epoch(folder), process)
+    scratch = Path(json.loads(folder.driver_file.read_text())["scratch"])
+    for how in HOWS:
+        if found:
+            before = list(found.values())[-1]
+            wait_until(partial(went_on, folder, before), process)
+        found[how] = interrupt(process, folder, how)
+        if how == "killed":
+            assert scratch.exists()
+        process = orchestrator("resume", folder.root)
+    printed, told = process.communicate(timeout=200)
+    return Interrupted(folder, found, scratch, subprocess.CompletedProcess("", process.returncode, printed, told))
+
+
+def test_after_all_interruptions_resume_has_finished_the_plan(interrupted: Interrupted) -> None:
+    assert interrupted.last.returncode == 0, interrupted.last.stderr
+    check_exactly_planned(interrupted.folder, trials_per_head=3)
+
+
+def test_a_killed_driver_loses_no_record_and_its_trials_go_on(interrupted: Interrupted) -> None:
+    killed, resumed = interrupted.interruptions["killed"], interrupted.interruptions["Ctrl-C"]
+    assert killed.code == -signal.SIGKILL
+    assert killed.open
+    for name, trial in killed.open.items():
+        assert (f"{name} goes on" in resumed.told) == (trial.last_epoch > 0)
+    assert not interrupted.scratch.exists()
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_what_is_on_record_stays_as_it_is(interrupted: Interrupted, how: str) -> None:
+    written = interrupted.interruptions[how].written
+    assert interrupted.folder.trials_file.read_bytes().startswith(written[: written.rfind(b"\n") + 1])
 
 
 def test_going_on_from_a_checkpoint_gives_the_numbers_of_an_undisturbed_run(
-    small_study: Callable[..., Path], tmp_path: Path
+    interrupted: Interrupted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = small_study(**STUDY | {"search": "{trials_per_head: 1, scheduler: none}"})
-    process, folder = launch_until(study, tmp_path / "disturbed", epochs=2)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    resumed = orchestrator("resume", folder.root)
-    whole = orchestrator("launch", study, "--results", tmp_path / "whole")
+    study = Study.load(interrupted.folder.study_file)
+    data = plan.load_data(study)
+    task = Task.of(study, training.sample(data.validation.labels))
+    disturbed = interrupted.interruptions["killed"].open
+    assert any(trial.last_epoch for trial in disturbed.values())
+    for name in disturbed:
+        told: list[dict[str, Any]] = []
+        monkeypatch.setattr(tune, "report", lambda row, checkpoint=None, told=told: told.append(row))
+        monkeypatch.setattr(tune, "get_checkpoint", lambda: None)
+        trial = interrupted.folder.trials()[name]
+        given = {"head": trial.head, "seed": trial.seed, "params": trial.params, "checkpoint": None}
+        run_trial({"trial": given}, data, task)
+        assert [row["objective"] for row in trial.epochs] == [row["objective"] for row in told]
 
-    for ended in (resumed, whole):
-        ended.communicate(timeout=200)
-        assert ended.returncode == 0
-    undisturbed = StudyFolder(tmp_path / "whole" / "small").trials()
-    for name, trial in folder.trials().items():
-        assert [row["objective"] for row in trial.epochs] == [row["objective"] for row in undisturbed[name].epochs]
 
-
-@pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM", "stop"])
-def test_a_driver_that_is_asked_to_stop_ends_gracefully_and_can_go_on(
-    small_study: Callable[..., Path], tmp_path: Path, how: str
-) -> None:
-    process, folder = launch_until(
-        small_study(**STUDY, tracking="{project: tests}" if how == "Ctrl-C" else "{mode: 'off'}"), tmp_path, epochs=2
-    )
-    status = orchestrator("status", folder.root, "--json")
-    assert json.loads(status.communicate(timeout=60)[0])["running"]
-    if how == "stop":
-        assert "asked process" in orchestrator("stop", folder.root).communicate(timeout=60)[0]
-    else:
-        process.send_signal(signal.SIGINT if how == "Ctrl-C" else signal.SIGTERM)
-    told, _ = process.communicate(timeout=100)
-
-    assert process.returncode == 130
-    assert f"orchestrator resume {folder.root}" in told.replace("\n", "")
-    assert folder.driver() is None
-    trials = folder.trials()
-    assert all(trial.status in ("running", "completed") for trial in trials.values())
-    assert len(trials) < 4 or any(trial.status == "running" for trial in trials.values())
-
-    resumed = orchestrator("resume", folder.root)
-    resumed.communicate(timeout=200)
-    assert resumed.returncode == 0
-    check_exactly_planned(folder)
+@pytest.mark.parametrize("how", ASKED)
+def test_a_driver_that_is_asked_to_stop_ends_gracefully(interrupted: Interrupted, how: str) -> None:
+    asked = interrupted.interruptions[how]
+    assert json.loads(asked.status)["running"]
+    assert ("asked process" in asked.stop) == (how == "stop")
+    assert asked.code == 130
+    assert f"orchestrator resume {interrupted.folder.root}" in asked.printed.replace("\n", "")
+    assert asked.driver is None
+    assert all(trial.status in ("running", "completed") for trial in asked.trials.values())
+    assert len(asked.trials) < 6 or asked.open
 
 
 def test_a_driver_that_is_ended_while_ray_starts_says_so_too(small_study: Callable[..., Path], tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_a_grid_without_a_scheduler_trains_every_trial_to_its_end(
     load_small: Callable[..., Study], tmp_path: Path
 ) -> None:
     blocks = "{softmax: {lr: {values: [0.005, 0.02]}, head_lr: 0.05}, cosface: {lr: 0.01, head_lr: 0.05, scale: 20}}"
-    search = "{trials_per_head: 2, searcher: grid, grid_points: 2, scheduler: none}"
+    search = "{trials_per_head: 2, searcher: grid, grid_points: 2, scheduler: none, concurrent_trials: 1}"
     results = launch(load_small(heads=blocks, search=search), tmp_path / "results")
 
     assert {trial.status for trial in results.trials.values()} == {"completed"}

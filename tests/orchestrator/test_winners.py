@@ -52,7 +52,7 @@ def searched(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
             "data": {"source": "idx", "path": str(small_mnist), "validation_images": IMAGES},
             "body": {"width": 4},
             "training": {"epochs": 2, "batch_size": 64},
-            "search": {"trials_per_head": 2, "scheduler": "none"},
+            "search": {"trials_per_head": 2, "scheduler": "none", "concurrent_trials": 1},
             "tracking": {"mode": "off"},
         }
     )
@@ -312,17 +312,14 @@ def test_a_checkpoint_is_read_without_running_what_is_pickled_in_it(tmp_path: Pa
 
 
 def test_a_report_that_cannot_be_drawn_costs_no_search(
-    load_small: Callable[..., Study],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    copied: StudyFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(results: Results) -> None:
         raise MemoryError("no room for a figure")
 
     monkeypatch.setattr(report, "write", fail)
-    study = load_small(heads="{softmax: }", search="{trials_per_head: 1}")
-    results = search.launch(study, tmp_path / "results", EventLines())
+    shutil.rmtree(copied.best)
+    results = search.resume(copied.root, EventLines())
     assert results.finished
     assert (results.folder.best / "softmax.yaml").exists()
     assert "MemoryError: no room for a figure; everything recorded is safe" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from orchestrator import report
-from orchestrator.gallery import of_verdict
+from orchestrator.gallery import of_heads, of_verdict
 from orchestrator.records import StudyFolder
 from orchestrator.report import verdict
 from orchestrator.results import Results
@@ -104,7 +104,8 @@ def test_nothing_is_told_of_what_has_not_happened(tmp_path: Path, build_study: B
     assert [*of_verdict.pictures(Results(folder.root))] == []
 
 
-def test_the_page_shows_it_all(sure: StudyFolder) -> None:
+def test_the_page_shows_it_all(sure: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(of_heads, "bests", lambda results: [])  # pictures of embeddings take long, and are not it
     look(sure, {"softmax-001": [0.70, 0.72], "arcface-000": [0.88, 0.90]})
     page = report.write(Results(sure.root)).read_text()
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.partition("<main>")[2].partition("</main>")[0]))
