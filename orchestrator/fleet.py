@@ -97,9 +97,15 @@ class Fleet:
         return sum(node.fits(profile) * node.number for node in self.nodes)
 
     def slots(self, profiles: Iterable[Profile]) -> int:
-        """How many trials run at a time at most, where they have such profiles."""
+        """How many trials run at a time at most, where they have such profiles.
+
+        Of trials with several workers only as many start as fit whatever their profiles: Ray Train asks for the
+        workers once a trial's own process is there, so that others would take what one of them waits for.
+        """
         different = set(profiles)
-        smallest = min(profile.cpu * profile.workers for profile in different)
+        if any(profile.workers > 1 for profile in different):
+            return min(map(self.fits, different))
+        smallest = min(profile.cpu for profile in different)
         return min(sum(map(self.fits, different)), int(self.cpus / smallest))
 
 
