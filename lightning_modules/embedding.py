@@ -75,6 +75,11 @@ class EmbeddingModule(pl.LightningModule):
         self._validated: list[Batch] = []
         self.validation_embeddings = torch.empty(0, trunk.embedding_dim)
 
+    @property
+    def static_shapes(self) -> bool:
+        """Whether the shapes in a step must not depend on values: XLA, and so a TPU, compiles anew for each shape."""
+        return self.device.type == "xla"
+
     def setup(self, stage: str) -> None:
         """Batch norm sees the whole batch, where several workers share it."""
         if shards.workers() > 1:
@@ -106,11 +111,13 @@ class EmbeddingModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Measures all embeddings, in the images' own order; of several workers the first one does."""
-        embeddings, labels = zip(*self._validated, strict=True)
+        embeddings, labels = (torch.cat(parts) for parts in zip(*self._validated, strict=True))
         self._validated.clear()
-        self.validation_embeddings = torch.cat(embeddings)
+        if self.static_shapes:  # measures look at values all the time
+            embeddings, labels = embeddings.cpu(), labels.cpu()
+        self.validation_embeddings = embeddings
         if self.trainer.is_global_zero:
-            self.log_dict(self.measure(self.validation_embeddings, torch.cat(labels)))
+            self.log_dict(self.measure(embeddings, labels))
 
     def measure(self, embeddings_ND: Tensor, labels_N: Tensor) -> dict[str, float]:
         """What validation reports; `val/cluster_accuracy` is on the head's own geometry."""
@@ -131,7 +138,7 @@ class EmbeddingModule(pl.LightningModule):
         head = list(self.head_parameters())
         if head:
             groups.append({"params": head, "lr": recipe.head_lr, "weight_decay": 0.0})
-        optimizer = torch.optim.AdamW(groups, fused=True)
+        optimizer = torch.optim.AdamW(groups, fused=not self.static_shapes)  # XLA fuses by itself
         steps, share = int(self.trainer.estimated_stepping_batches), recipe.warmup_share
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,

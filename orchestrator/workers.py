@@ -124,7 +124,7 @@ def work(given: dict[str, Any]) -> None:
         words.put({"row": row, "checkpoint": Path(folder, CHECKPOINT).read_bytes()})
 
     together = {
-        "strategy": RayDDPStrategy(broadcast_buffers=False),  # they are equal: see SharedBatchNorm
+        "strategy": RayDDPStrategy(),
         "plugins": [RayLightningEnvironment()],
         "use_distributed_sampler": False,  # ImageBatches shares out the images
     }

@@ -36,6 +36,7 @@ HEADS: dict[str, tuple[str, dict[str, Any]]] = {
     "proxies": ("pml.ProxyAnchorLoss", {}),
     "pairs": ("pml.MultiSimilarityLoss", {}),
 }
+STEPS = 60
 BATCHES = (32, 33)  # the second one cannot be shared equally
 
 
@@ -58,8 +59,8 @@ def made(name: str) -> EmbeddingModule:
     return head_class(kind)(trunk, **options).double()
 
 
-def batch(size: int) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(size)
+def batch(size: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
     images = torch.randn(size, 1, 8, 8, generator=generator, dtype=torch.float64)
     return images + 3, torch.randint(CLASSES, (size,), generator=generator)
 
@@ -75,7 +76,7 @@ def compared(name: str) -> dict[str, tuple[float, float]]:
     together = copy.deepcopy(alone)
     together.head.body = shared(together.head.body)
     assert list(together.state_dict()) == list(alone.state_dict())
-    wrapped = DistributedDataParallel(together, broadcast_buffers=False)
+    wrapped = DistributedDataParallel(together)
     seen: dict[str, tuple[float, float]] = {}
     for size in BATCHES:
         images, labels = batch(size)
@@ -92,6 +93,26 @@ def compared(name: str) -> dict[str, tuple[float, float]]:
     return seen
 
 
+def curves(name: str) -> tuple[list[float], list[float]]:
+    """The losses of a training with AdamW, of one worker and of two, each step on a batch of its own."""
+    alone = Step(made(name))
+    together = copy.deepcopy(alone)
+    together.head.body = shared(together.head.body)
+    wrapped = DistributedDataParallel(together)
+    steps = [torch.optim.AdamW(module.parameters(), lr=0.003) for module in (alone, together)]
+    losses: tuple[list[float], list[float]] = ([], [])
+    for number in range(STEPS):
+        images, labels = batch(BATCHES[0], number)
+        images[torch.arange(len(labels)), 0, labels] += 1.0  # a line that tells the class
+        pair = alone(images, labels, alone=True), wrapped(images[dist.get_rank() :: WORKERS], labels)
+        for loss, step, known in zip(pair, steps, losses, strict=True):
+            step.zero_grad()
+            loss.backward()
+            step.step()
+            known.append(float(loss.detach()))
+    return losses
+
+
 def work(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=WORKERS)
@@ -99,6 +120,7 @@ def work(rank: int, folder: Path) -> None:
     found = {
         "order": torch.equal(shards.whole(images[rank::WORKERS], len(labels)), images),
         "heads": {name: compared(name) for name in HEADS},
+        "curves": {name: curves(name) for name in ("softmax", "arcface", "batch_all")},
     }
     torch.save(found, folder / f"{rank}.pt")
     dist.destroy_process_group()
@@ -129,6 +151,14 @@ def test_loss_gradients_and_statistics_are_those_of_one_worker(found: list[dict[
         assert each["heads"][name]["gradient of body.0.weight"][1] > 1e-6  # there is something to compare
         for key, (difference, largest) in each["heads"][name].items():
             assert difference <= 1e-10 * max(1.0, largest), key
+
+
+@pytest.mark.parametrize("name", ["softmax", "arcface", "batch_all"])
+def test_a_whole_training_has_the_curve_of_one_worker(found: list[dict[str, Any]], name: str) -> None:
+    for each in found:
+        alone, together = each["curves"][name]
+        assert alone[-1] < 0.8 * alone[0]  # it learns
+        assert max(abs(b / a - 1) for a, b in zip(alone, together, strict=True)) < 1e-8  # float64: 1e-16 a step
 
 
 def test_a_single_process_has_nothing_to_share() -> None:
