@@ -17,6 +17,11 @@ def workers() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def rank() -> int:
+    """Which of them this one is, from 0."""
+    return dist.get_rank() if workers() > 1 else 0
+
+
 def whole(shard_bD: Tensor, total: int) -> Tensor:
     """The rows (B, D) of the whole batch in its own order, from this worker's (b, D); `total` is B.
 
@@ -48,7 +53,7 @@ class _Whole(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gradients[0][dist.get_rank() :: workers()] * workers(), None
+        return gradients[0][rank() :: workers()] * workers(), None
 
 
 class _OfEach(torch.autograd.Function):
@@ -62,4 +67,4 @@ class _OfEach(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         summed_WK = gradients[0].contiguous().clone()
         dist.all_reduce(summed_WK)
-        return summed_WK[dist.get_rank()]
+        return summed_WK[rank()]

@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 
+from lightning_modules import shards
 from lightning_modules.data.images import LabelledImages
 from lightning_modules.data.splits import TrialData
 
@@ -99,6 +100,5 @@ class ImageBatches(pl.LightningDataModule):
         return self._shared(self.data.validation, chunks)
 
     def _shared(self, data: LabelledImages, order: Any) -> IndexedBatches:
-        """This worker's part of every batch, where the trainer has several."""
-        rank, workers = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return IndexedBatches(data, order, rank, workers)
+        """This worker's part of every batch, where there are several."""
+        return IndexedBatches(data, order, shards.rank(), shards.workers())
