@@ -1,6 +1,7 @@
 """The base of all heads: a body, an optimiser with its schedule, and validation by clustering.
 
-A head subclasses EmbeddingModule (or AngularHead) and states only its loss. Knows nothing of searches.
+A head subclasses EmbeddingModule (or AngularHead) and states only its loss: on the whole batch, however many workers
+share it. Knows nothing of searches.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from lightning_modules import shards
+from lightning_modules.batch_norm import shared
 from lightning_modules.data.batches import Batch
 from lightning_modules.geometry.measures import every_epoch
 
@@ -72,6 +75,16 @@ class EmbeddingModule(pl.LightningModule):
         self._validated: list[Batch] = []
         self.validation_embeddings = torch.empty(0, trunk.embedding_dim)
 
+    @property
+    def static_shapes(self) -> bool:
+        """Whether the shapes in a step must not depend on values: XLA, and so a TPU, compiles anew for each shape."""
+        return self.device.type == "xla"
+
+    def setup(self, stage: str) -> None:
+        """Batch norm sees the whole batch, where several workers share it."""
+        if shards.workers() > 1:
+            self.body = shared(self.body)
+
     def loss(self, embeddings_BD: Tensor, labels_B: Tensor) -> Tensor:
         """The head's scalar loss on one batch."""
         raise NotImplementedError
@@ -88,18 +101,23 @@ class EmbeddingModule(pl.LightningModule):
         self.margin_share = min(1.0, self.global_step / warmup_steps) if warmup_steps else 1.0
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of the whole batch, on every worker, each of which has its share of the images and all labels."""
         images, labels_B = batch
-        return self.loss(self(images), labels_B)
+        return self.loss(shards.whole(self(images), len(labels_B)), labels_B)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         images, labels_B = batch
-        self._validated.append((self(images), labels_B))
+        self._validated.append((shards.whole(self(images), len(labels_B)), labels_B))
 
     def on_validation_epoch_end(self) -> None:
-        embeddings, labels = zip(*self._validated, strict=True)
+        """Measures all embeddings, in the images' own order; of several workers the first one does."""
+        embeddings, labels = (torch.cat(parts) for parts in zip(*self._validated, strict=True))
         self._validated.clear()
-        self.validation_embeddings = torch.cat(embeddings)
-        self.log_dict(self.measure(self.validation_embeddings, torch.cat(labels)))
+        if self.static_shapes:  # measures look at values all the time
+            embeddings, labels = embeddings.cpu(), labels.cpu()
+        self.validation_embeddings = embeddings
+        if self.trainer.is_global_zero:
+            self.log_dict(self.measure(embeddings, labels))
 
     def measure(self, embeddings_ND: Tensor, labels_N: Tensor) -> dict[str, float]:
         """What validation reports; `val/cluster_accuracy` is on the head's own geometry."""
@@ -120,7 +138,7 @@ class EmbeddingModule(pl.LightningModule):
         head = list(self.head_parameters())
         if head:
             groups.append({"params": head, "lr": recipe.head_lr, "weight_decay": 0.0})
-        optimizer = torch.optim.AdamW(groups, fused=True)
+        optimizer = torch.optim.AdamW(groups, fused=not self.static_shapes)  # XLA fuses by itself
         steps, share = int(self.trainer.estimated_stepping_batches), recipe.warmup_share
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,

@@ -50,25 +50,40 @@ class Triplet(EmbeddingModule):
             return self._mined_loss(F.normalize(points_BD) if self.normalise else points_BD, labels_B)
 
     def _mined_loss(self, points_BD: Tensor, labels_B: Tensor) -> Tensor:
-        # differences, not a matrix product: exact for close points, and no infinite slope where two coincide
-        distance_BB = torch.cdist(points_BD, points_BD, compute_mode="donot_use_mm_for_euclid_dist")
         margin_dist = self.margin_share * self.margin_dist
+        distance_BB = self._distances(points_BD)
         same_BB = labels_B[:, None] == labels_B[None, :]
         positive_BB = same_BB & ~torch.eye(len(labels_B), dtype=torch.bool, device=labels_B.device)
         if self.mining == "batch_hard":
+            chosen = positive_BB.any(1) & ~same_BB.all(1)
             farthest_B = distance_BB.masked_fill(~positive_BB, -torch.inf).amax(1)
             nearest_B = distance_BB.masked_fill(same_BB, torch.inf).amin(1)
-            gaps = (farthest_B - nearest_B)[positive_BB.any(1) & ~same_BB.all(1)]
+            gaps = torch.where(chosen, farthest_B - nearest_B, 0.0)
         else:
-            anchors, positives = positive_BB.nonzero(as_tuple=True)
-            gap_PB = distance_BB[anchors, positives][:, None] - distance_BB[anchors]
-            chosen_PB = ~same_BB[anchors]
+            gaps, chosen = self._triplets(distance_BB, same_BB, positive_BB)
             if self.mining == "semi_hard":
-                chosen_PB &= (gap_PB < 0) & (gap_PB > -margin_dist)
-            gaps = gap_PB[chosen_PB]
-        if not len(gaps):
-            return distance_BB.sum() * 0.0
-        if self.soft_margin:
-            return F.softplus(gaps).mean()
-        losses = F.relu(gaps + margin_dist)
-        return losses.sum() / (losses > 0).sum().clamp_min(1)
+                chosen = chosen & (gaps < 0) & (gaps > -margin_dist)
+        if not self.static_shapes:  # of most triplets nothing is asked; the sums below are the same
+            gaps, chosen = gaps[chosen], chosen[chosen]
+        losses = F.softplus(gaps) if self.soft_margin else F.relu(gaps + margin_dist)
+        counted = chosen if self.soft_margin else chosen & (losses > 0)
+        return (losses * chosen).sum() / counted.sum().clamp_min(1)
+
+    def _distances(self, points_BD: Tensor) -> Tensor:
+        """Distances (B, B) by differences, not a matrix product: exact for close points.
+
+        Their slope is 0, not infinite, where two points coincide. XLA has no backward pass of cdist.
+        """
+        if not self.static_shapes:
+            return torch.cdist(points_BD, points_BD, compute_mode="donot_use_mm_for_euclid_dist")
+        squared_BB = (points_BD[:, None] - points_BD[None, :]).square().sum(2)
+        apart_BB = squared_BB > 0
+        return torch.where(apart_BB, torch.where(apart_BB, squared_BB, 1.0).sqrt(), 0.0)
+
+    def _triplets(self, distance_BB: Tensor, same_BB: Tensor, positive_BB: Tensor) -> tuple[Tensor, Tensor]:
+        """d(a, p) − d(a, n), and whether it is of a triplet: (pairs, B), or (B, B, B) where shapes must be static."""
+        if self.static_shapes:
+            gaps_BBB = distance_BB[:, :, None] - distance_BB[:, None, :]
+            return gaps_BBB, positive_BB[:, :, None] & ~same_BB[:, None, :]
+        anchors, positives = positive_BB.nonzero(as_tuple=True)
+        return distance_BB[anchors, positives][:, None] - distance_BB[anchors], ~same_BB[anchors]

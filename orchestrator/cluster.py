@@ -44,7 +44,8 @@ def ray_for(planned: Plan, data_bytes: int, scratch: Path) -> AbstractContextMan
     fleet, study = planned.fleet, planned.study
     if fleet.address is not None:
         return joined(fleet.address)
-    most = max(study.resources.of(head).cpu for head in study.heads)
+    profiles = [study.resources.of(head) for head in study.heads]
+    most = max(profile.cpu * profile.workers for profile in profiles)
     cpus = min(fleet.cpus, math.ceil(planned.slots * most))  # no more, so that a population keeps to the slots
     return local_ray(cpus, fleet.gpus, data_bytes, scratch)
 

@@ -38,7 +38,7 @@ class Node:
         return cls(cpu, gpu, tpu, memory, name, number)
 
     def fits(self, profile: Profile) -> int:
-        """How many trials of a profile one such node takes at a time."""
+        """How many workers of a profile one such node takes at a time; most trials have one."""
         fit = [int(self.cpu / profile.cpu)]
         if profile.gpu:  # a share of one GPU, or whole ones
             fit.append(int(self.gpu) * int(1 / profile.gpu) if profile.gpu < 1 else int(self.gpu / profile.gpu))
@@ -90,11 +90,21 @@ class Fleet:
 
     def fits(self, profile: Profile) -> int:
         """How many trials of a profile run at a time, if there are no others."""
+        return self.fit_workers(profile) // profile.workers
+
+    def fit_workers(self, profile: Profile) -> int:
+        """How many workers of a profile run at a time; those of one trial may be on several nodes."""
         return sum(node.fits(profile) * node.number for node in self.nodes)
 
     def slots(self, profiles: Iterable[Profile]) -> int:
-        """How many trials run at a time at most, where they have such profiles."""
+        """How many trials run at a time at most, where they have such profiles.
+
+        Of trials with several workers only as many start as fit whatever their profiles: Ray Train asks for the
+        workers once a trial's own process is there, so that others would take what one of them waits for.
+        """
         different = set(profiles)
+        if any(profile.workers > 1 for profile in different):
+            return min(map(self.fits, different))
         smallest = min(profile.cpu for profile in different)
         return min(sum(map(self.fits, different)), int(self.cpus / smallest))
 
@@ -115,8 +125,13 @@ def misfits(study: Study, fleet: Fleet) -> Iterable[Problem]:
         elif profile.tpu not in CHIPS:
             rule, fix = "a trial takes 1, 2, 4 or 8 TPU chips of one host", f"write tpu: {_below(profile.tpu)}"
             yield Problem(f"{place}.tpu", rule, str(profile.tpu), fix)
-        elif not fleet.fits(profile):
+        elif not (fit := fleet.fit_workers(profile)):
             yield from _too_much(place, profile, fleet)
+        elif fit < profile.workers:
+            each = _in_words(profile)
+            rule = f"all workers of a trial run at once, and {counted(fit, 'worker')} of {each} fit {fleet.where}"
+            value = f"{counted(profile.workers, 'worker')} for each trial"
+            yield Problem(f"{place}.workers", rule, value, f"write workers: {fit}{' or less' if fit > 1 else ''}")
 
 
 def _too_much(place: str, profile: Profile, fleet: Fleet) -> Iterable[Problem]:
@@ -128,11 +143,17 @@ def _too_much(place: str, profile: Profile, fleet: Fleet) -> Iterable[Problem]:
             found = True
             rule = f"{fleet.nodes[0].name if fleet.address is None else 'the largest node'} has {counted(most, thing)}"
             fix = f"write {kind}: {most:g}{' or less' if most else ''}"
-            yield Problem(f"{place}.{kind}", rule, f"{wanted:g} for each trial", fix)
+            each = "trial" if profile.workers == 1 else "worker of a trial"
+            yield Problem(f"{place}.{kind}", rule, f"{wanted:g} for each {each}", fix)
     if not found:
-        value = " and ".join(counted(amount, KINDS[kind]) for kind, amount in profile.requested().items())
         nodes = "; ".join(dict.fromkeys(map(str, fleet.nodes)))
-        yield Problem(place, "one node must have all that a trial takes", value, f"nodes have {nodes}")
+        rule = f"one node must have all that a {'trial' if profile.workers == 1 else 'worker of a trial'} takes"
+        yield Problem(place, rule, _in_words(profile), f"nodes have {nodes}")
+
+
+def _in_words(profile: Profile) -> str:
+    """What each worker of a profile takes: 1 core and 2 GPUs."""
+    return " and ".join(counted(amount, KINDS[kind]) for kind, amount in profile.requested().items())
 
 
 def _below(chips: int) -> int:

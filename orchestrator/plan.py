@@ -249,7 +249,9 @@ def _memory(study: Study, data: TrialData, fleet: Fleet, slots: int) -> Iterable
     fit = fleet.slots(map(study.resources.of, study.heads))
     if asked != AUTO and asked > fit:
         yield f"search.concurrent_trials is {asked}, but only {fit} fit {fleet.where} at a time"
-    needed = slots * TRIAL_MEMORY_BYTES + 3 * data.train.images.nbytes
+    workers = max(study.resources.of(head).workers for head in study.heads)
+    processes = slots * (workers if workers == 1 else workers + 1)  # a trial's own leads its workers
+    needed = processes * TRIAL_MEMORY_BYTES + 3 * data.train.images.nbytes
     if 0 < 0.9 * fleet.memory_bytes < needed:  # of nodes that are not there yet it is not known
         there = f"{needed / 1e9:.1f} GB of the {fleet.memory_bytes / 1e9:.1f} GB of memory"
         yield f"{slots} trials at a time need about {there}"

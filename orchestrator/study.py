@@ -150,18 +150,23 @@ class HeadProfile(Section):
     cpu: Annotated[float, Field(gt=0)] | None = None
     gpu: Annotated[float, Field(ge=0)] | None = None
     tpu: Annotated[int, Field(ge=0)] | None = None
+    workers: Annotated[int, Field(ge=1, le=1024)] | None = None
 
 
 class Profile(Section):
-    """What one trial gets: cores, GPUs (a share of one, or whole ones), TPU chips."""
+    """What one trial gets: cores, GPUs (a share of one, or whole ones), TPU chips.
+
+    workers: so many processes, each of which gets that much, share every batch of the trial.
+    """
 
     cpu: Annotated[float, Field(gt=0)] = 1.0
     gpu: Annotated[float, Field(ge=0)] = 0.0
     tpu: Annotated[int, Field(ge=0)] = 0
+    workers: Annotated[int, Field(ge=1, le=1024)] = 1
 
     def requested(self) -> dict[str, float]:
-        """As Ray is asked for it."""
-        return {name: amount for name in Profile.model_fields if (amount := getattr(self, name))}
+        """As Ray is asked for it, for each worker."""
+        return {name: amount for name in ("cpu", "gpu", "tpu") if (amount := getattr(self, name))}
 
     @property
     def accelerator(self) -> str:

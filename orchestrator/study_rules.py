@@ -31,7 +31,7 @@ def problems(study: Study) -> list[Problem]:
             found.append(Problem(f"resources.heads.{head}", rule, head, fix))
     for name, setting in TRAINING.items():
         found += _values(f"training.{name}", setting, getattr(study.training, name))
-    return found or [*_combinations(study), *_dimensions(study)]
+    return found or [*_combinations(study), *_workers(study), *_dimensions(study)]
 
 
 def unknown_heads(heads: Iterable[str]) -> list[Problem]:
@@ -70,6 +70,35 @@ def _dimensions(study: Study) -> list[Problem]:
             fix = f"make {len(names) - MOST_SEARCHED} of them constant, such as {spare}, or search.allow_unequal: true"
             problems.append(Problem(f"heads.{head}", rule, ", ".join(names), fix))
     return problems
+
+
+def _workers(study: Study) -> Iterable[Problem]:
+    """Several workers share each batch equally, on cores or on whole GPUs, under a scheduler that leaves them alone."""
+    size = study.training.batch_size
+    for head in study.heads:
+        profile, own = study.resources.of(head), study.resources.heads.get(head)
+        if profile.workers == 1:
+            continue
+        place = f"resources.heads.{head}.workers" if own and own.workers else "resources.workers"
+        value, problem = str(profile.workers), None
+        if size % profile.workers:
+            fits = max(number for number in range(1, profile.workers) if size % number == 0)
+            rule = f"the workers of a trial share each batch equally, and training.batch_size is {size}"
+            sizes = f"training.batch_size: {-(-size // profile.workers) * profile.workers}"
+            problem = Problem(place, rule, value, f"write workers: {fits}, or {sizes}")
+        elif profile.tpu:
+            rule, fix = "several workers train on cores or on GPUs", "write workers: 1, or tpu: 0"
+            problem = Problem(place, rule, f"{value} with tpu: {profile.tpu}", fix)
+        elif 0 < profile.gpu < 1:
+            rule, fix = "each of several workers needs a GPU of its own", "write gpu: 1, or workers: 1"
+            problem = Problem(place, rule, f"{value} with gpu: {profile.gpu:g}", fix)
+        elif study.search.scheduler == "pbt":
+            rule, fix = "pbt changes trials of one worker only", "write scheduler: asha, or workers: 1"
+            problem = Problem(place, rule, f"{value} with scheduler: pbt", fix)
+        if problem:
+            yield problem
+            if place == "resources.workers":
+                return
 
 
 def _start_points(study: Study) -> Iterable[Problem]:

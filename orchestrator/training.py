@@ -22,7 +22,7 @@ from orchestrator.errors import CannotRun
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress
 from orchestrator.records import Trial, Writer
-from orchestrator.study import AUTO, Study
+from orchestrator.study import AUTO, Profile, Study
 from orchestrator.trial import Task, run_trial
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ class Session:
         checkpoints = {name: folder.on_nodes(path.parent) for name, path in newest(folder, interrupted).items()}
         recorder = Recorder(writer, source, study.training.epochs, trials, self._progress, schedulers)
         on_cluster = self._planned.fleet.address is not None
-        grows = on_cluster and study.search.concurrent_trials == AUTO  # as many as fit, and one that waits for room
+        shared = any(study.resources.of(head).workers > 1 for head in study.heads)  # Tune does not see those workers
+        grows = on_cluster and study.search.concurrent_trials == AUTO and not shared  # as many as fit, and one waits
         watch = Watch(study.search, sum(stage.heads.values()), self._signals.stop, self._progress.say)
         task = Task.of(study, sample(self._planned.data.validation.labels), says_where=on_cluster)
         population = study.search.scheduler == "pbt"  # Tune's PBT takes all its trials at once and no searcher
@@ -125,15 +126,24 @@ def requested(study: Study) -> Any:
     """What Tune asks Ray for, for a trial's configuration."""
     from ray import tune
 
-    profiles = {head: study.resources.of(head).requested() for head in study.heads}
+    profiles = {head: _of_tune(study.resources.of(head)) for head in study.heads}
     if len({str(profile) for profile in profiles.values()}) == 1:
         return next(iter(profiles.values()))
 
     def of_trial(config: dict[str, Any]) -> Any:
-        asked = {kind.upper(): amount for kind, amount in profiles[config["trial"]["head"]].items()}
-        return tune.PlacementGroupFactory([asked])
+        asked = profiles[config["trial"]["head"]]
+        named = {kind if kind == "memory" else kind.upper(): amount for kind, amount in asked.items()}
+        return tune.PlacementGroupFactory([named])
 
     return of_trial
+
+
+def _of_tune(profile: Profile) -> dict[str, float]:
+    """What a trial's own process takes: as good as nothing where workers train, for Ray Train asks for those itself.
+
+    Tune refuses a trial that asks for nothing, and no fraction of a core may be missing where workers take whole ones.
+    """
+    return profile.requested() if profile.workers == 1 else {"cpu": 0, "memory": 1}  # byte
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """One trial: a configuration in, a Lightning fit, metrics out after every epoch. Runs in a worker process.
 
 Worker processes are used again for later trials, so everything global (seeds, threads, warnings) is set anew.
-It imports no wandb and sees no test image.
+It imports no wandb and sees no test image. How a trial spreads over several processes is workers.py's.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,24 +64,49 @@ class Task:
         )
 
 
+Report = Callable[[dict[str, Any], Path], None]  # takes a row, and a folder with the checkpoint that belongs to it
+
+
 class Diverged(Exception):
     """Training left the finite numbers; the message says where."""
+
+
+class WorkerDied(Exception):
+    """A process of several that train together is gone; the trial goes on from its last checkpoint, like any other."""
 
 
 def run_trial(config: dict[str, Any], data: TrialData, task: Task) -> None:
     """Trains one configuration, reporting to Tune; what goes wrong is reported as the trial's end, with a reason."""
     from ray import tune
 
-    started = time.perf_counter()
-    if task.says_where:
-        tune.report({"placed": where()})
+    started, trial = time.perf_counter(), config["trial"]
     try:
-        _fit(config["trial"], data, task, started)
-    except Diverged as error:
-        tune.report({"ended": {"status": "diverged", "reason": str(error)}})
+        if task.profiles[trial["head"]].workers > 1:
+            from orchestrator import workers
+
+            workers.run(trial, data, task, last_checkpoint(trial))
+            return
+        if task.says_where:
+            tune.report({"placed": where()})
+        fit(trial, data, task, started, _to_tune, last_checkpoint(trial))
+    except WorkerDied:
+        raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        tune.report({"ended": {"status": "failed", "reason": reason, "traceback": traceback.format_exc()}})
+        tune.report({"ended": ending(error)})
+
+
+def ending(error: Exception) -> dict[str, str]:
+    """How a trial ends by an error: status and reason, and the traceback of what should not have happened."""
+    if isinstance(error, Diverged):
+        return {"status": "diverged", "reason": str(error)}
+    reason = f"{type(error).__name__}: {error}"
+    return {"status": "failed", "reason": reason, "traceback": "".join(traceback.format_exception(error))}
+
+
+def _to_tune(row: dict[str, Any], folder: Path) -> None:
+    from ray import tune
+
+    tune.report(row, checkpoint=tune.Checkpoint.from_directory(str(folder)))
 
 
 def blueprint(head: str, params: dict[str, Any], data: TrialData, task: Task) -> Blueprint:
@@ -130,8 +155,11 @@ def reset_process(seed: int, threads: int) -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 
 
-def trainer_of(profile: Profile, epochs: int, callback: Any) -> Any:
-    """What trains a head on what a trial gets: the same for a trial and for whoever measures how long one takes."""
+def trainer_of(profile: Profile, epochs: int, callback: Any, **together: Any) -> Any:
+    """What trains a head on what a trial gets: the same for a trial and for whoever measures how long one takes.
+
+    together: what Lightning's Trainer needs where several processes train together.
+    """
     import pytorch_lightning as pl
 
     return pl.Trainer(
@@ -146,33 +174,44 @@ def trainer_of(profile: Profile, epochs: int, callback: Any) -> Any:
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        **together,
     )
 
 
-def _fit(trial: dict[str, Any], data: TrialData, task: Task, started: float) -> None:
+def fit(
+    trial: dict[str, Any], data: TrialData, task: Task, started: float, report: Report, checkpoint: Any, **together: Any
+) -> None:
+    """Trains a configuration in this process, from a checkpoint of Ray's where there is one.
+
+    report: called after every epoch. together: for `trainer_of`.
+    """
     profile = task.profiles[trial["head"]]
     reset_process(trial["seed"], max(1, int(profile.cpu)))
     from lightning_modules.data.batches import ImageBatches
 
     module = blueprint(trial["head"], trial["params"], data, task).build()
-    trainer = trainer_of(profile, task.epochs, _reporter(task, started))
+    trainer = trainer_of(profile, task.epochs, _reporter(task, started, report), **together)
     batches = ImageBatches(data, task.batch_size, trial["seed"], module.images_per_class)
-    with _last_checkpoint(trial) as checkpoint:
-        trainer.fit(module, datamodule=batches, ckpt_path=checkpoint, weights_only=True)
+    with _opened(checkpoint) as path:
+        trainer.fit(module, datamodule=batches, ckpt_path=path, weights_only=True)
 
 
-@contextmanager
-def _last_checkpoint(trial: dict[str, Any]) -> Iterator[str | None]:
+def last_checkpoint(trial: dict[str, Any]) -> Any:
     """Where to go on: what Tune hands over after a lost process, else what the driver found after a resume."""
     from ray import tune
 
     handed = tune.get_checkpoint()
     if handed is None and trial["checkpoint"]:
         handed = tune.Checkpoint(trial["checkpoint"])
-    if handed is None:
+    return handed
+
+
+@contextmanager
+def _opened(checkpoint: Any) -> Iterator[str | None]:
+    if checkpoint is None:
         yield None
         return
-    with handed.as_directory() as folder:
+    with checkpoint.as_directory() as folder:
         yield str(Path(folder, CHECKPOINT))
 
 
@@ -181,10 +220,12 @@ def _short(value: Any) -> float:
     return float(f"{float(value):.7g}")
 
 
-def _reporter(task: Task, started: float) -> Any:
-    """A Lightning callback that reports each epoch to Tune, with the last checkpoint, and ends a diverged fit."""
+def _reporter(task: Task, started: float, report: Report) -> Any:
+    """A Lightning callback that reports each epoch with its checkpoint, and ends a diverged fit.
+
+    Of several processes that train together the first one reports; all of them take part in the checkpoint.
+    """
     import pytorch_lightning as pl
-    from ray import tune
 
     class Reporter(pl.Callback):
         CHECK_EVERY_STEPS = 25  # reading a loss waits for the device
@@ -216,26 +257,27 @@ def _reporter(task: Task, started: float) -> Any:
             self.times["time/train_s"] = time.perf_counter() - self.epoch_started
 
         def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+            row = self._row(trainer, pl_module) if trainer.is_global_zero else {}
+            with tempfile.TemporaryDirectory() as folder:
+                trainer.save_checkpoint(Path(folder, CHECKPOINT))
+                if trainer.is_global_zero:
+                    report(row, Path(folder))
+            self.times["time/setup_s"] = 0.0
+
+        def _row(self, trainer: Any, pl_module: Any) -> dict[str, Any]:
             measured = {name: _short(value) for name, value in trainer.callback_metrics.items()}
             measured["train/loss"] = _short(sum(self.losses) / len(self.losses))
             validation_s = time.perf_counter() - self.epoch_started - self.times["time/train_s"]
             self.times["time/validation_s"] = validation_s
-            self._report(trainer, pl_module, measured)
-            self.times["time/setup_s"] = 0.0
-
-        def _report(self, trainer: Any, pl_module: Any, measured: dict[str, float]) -> None:
             if measured["val/non_finite_share"] > 0 or not math.isfinite(measured["train/loss"]):
                 raise Diverged(f"embeddings or loss were not finite after epoch {trainer.current_epoch + 1}")
             self.best = max(self.best, measured[OBJECTIVE_METRIC])
             sample = pl_module.validation_embeddings[task.sample].cpu().numpy().astype(np.float16)
-            row = {
+            return {
                 "epoch": trainer.current_epoch + 1,
                 "objective": measured[OBJECTIVE_METRIC],
                 "metrics": {**measured, "val/cluster_accuracy_best": self.best, **self.times},
                 "embedding": (sample.shape, sample.tobytes()),
             }
-            with tempfile.TemporaryDirectory() as folder:
-                trainer.save_checkpoint(Path(folder, CHECKPOINT))
-                tune.report(row, checkpoint=tune.Checkpoint.from_directory(folder))
 
     return Reporter()

@@ -41,6 +41,9 @@ class Watch(DriverOnly, tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
+        if "waiting" in result:  # until its workers have a place, which may take as long as other trials do
+            self._heard.pop(_name(trial), None)
+            return
         now = time.monotonic()
         self._longest_s = max(self._longest_s, now - self._heard.get(_name(trial), now))
         self._heard[_name(trial)] = now

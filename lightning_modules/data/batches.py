@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 
+from lightning_modules import shards
 from lightning_modules.data.images import LabelledImages
 from lightning_modules.data.splits import TrialData
 
@@ -57,17 +58,23 @@ def balanced(
 
 
 class IndexedBatches:
-    """Iterates (images uint8, labels int64) over an order (batches, batch_size) of image numbers."""
+    """Iterates (images uint8, labels int64) over an order (batches, batch_size) of image numbers.
 
-    def __init__(self, data: LabelledImages, order: list[NDArray[np.intp]] | NDArray[np.intp]) -> None:
-        self.data, self.order = data, order
+    rank, workers: of a batch that several share, each gets every `workers`-th image from its rank on, and all labels.
+    """
+
+    def __init__(
+        self, data: LabelledImages, order: list[NDArray[np.intp]] | NDArray[np.intp], rank: int = 0, workers: int = 1
+    ) -> None:
+        self.data, self.order, self.rank, self.workers = data, order, rank, workers
 
     def __len__(self) -> int:
         return len(self.order)
 
     def __iter__(self) -> Iterator[Batch]:
         for index in self.order:  # indexing copies, so a read-only array in shared memory is never aliased
-            yield torch.from_numpy(self.data.images[index]), torch.from_numpy(self.data.labels[index])
+            own = index[self.rank :: self.workers]
+            yield torch.from_numpy(self.data.images[own]), torch.from_numpy(self.data.labels[index])
 
 
 class ImageBatches(pl.LightningDataModule):
@@ -83,11 +90,15 @@ class ImageBatches(pl.LightningDataModule):
         rng = np.random.default_rng([self.seed, epoch])
         labels = self.data.train.labels
         if self.balance is None:
-            return IndexedBatches(self.data.train, shuffled(labels, self.batch_size, rng))
-        return IndexedBatches(self.data.train, balanced(labels, self.batch_size, self.balance, rng))
+            return self._shared(self.data.train, shuffled(labels, self.batch_size, rng))
+        return self._shared(self.data.train, balanced(labels, self.batch_size, self.balance, rng))
 
     def val_dataloader(self) -> Any:
         """All validation images in their own order."""
         size = len(self.data.validation)
         chunks = np.array_split(np.arange(size), math.ceil(size / VALIDATION_BATCH))
-        return IndexedBatches(self.data.validation, chunks)
+        return self._shared(self.data.validation, chunks)
+
+    def _shared(self, data: LabelledImages, order: Any) -> IndexedBatches:
+        """This worker's part of every batch, where there are several."""
+        return IndexedBatches(data, order, shards.rank(), shards.workers())

@@ -54,6 +54,30 @@ def test_trials_of_different_profiles_run_beside_each_other(profiles: list[dict[
     assert CLUSTER.slots(Profile(**profile) for profile in profiles) == slots
 
 
+@pytest.mark.parametrize(
+    ("profile", "workers", "trials"),
+    [
+        ({"workers": 2}, 16, 8),
+        ({"workers": 16}, 16, 1),
+        ({"workers": 17}, 16, 0),
+        ({"cpu": 3, "workers": 2}, 4, 2),  # two on the largest node, or on two nodes
+        ({"gpu": 1, "workers": 2}, 2, 1),
+        ({"gpu": 2, "workers": 2}, 1, 0),
+    ],
+)
+def test_all_workers_of_a_trial_fit_at_once_on_one_node_or_on_several(
+    profile: dict[str, Any], workers: int, trials: int
+) -> None:
+    asked = Profile(**profile)
+    assert (CLUSTER.fit_workers(asked), CLUSTER.fits(asked)) == (workers, trials)
+
+
+def test_trials_with_workers_start_only_where_any_mix_of_them_fits() -> None:
+    assert CLUSTER.slots([Profile(workers=4), Profile(workers=2)]) == 4
+    assert CLUSTER.slots([Profile(workers=8), Profile()]) == 2
+    assert CLUSTER.slots([Profile(workers=2, gpu=1), Profile()]) == 1
+
+
 def study(tiny_study: Callable[..., Study], **resources: Any) -> Study:
     return tiny_study(heads={"softmax": {}, "arcface": {}}, resources=resources)
 
@@ -92,6 +116,24 @@ def test_resources_of_a_head_that_is_not_there_are_refused(tiny_study: Callable[
             "nodes have 8 cores; 4 cores and 2 GPUs; 4 cores and 4 TPU chips",
         ),
         ({"heads": {"arcface": {"cpu": 9.0}}}, "resources.heads.arcface.cpu", "the largest node has 8 cores", None),
+        (
+            {"cpu": 3.0, "workers": 5},
+            "resources.workers",
+            "all workers of a trial run at once, and 4 workers of 3 cores fit on the cluster",
+            "write workers: 4 or less",
+        ),
+        (
+            {"heads": {"arcface": {"gpu": 2.0, "workers": 2}}},
+            "resources.heads.arcface.workers",
+            "all workers of a trial run at once, and 1 worker of 1 core and 2 GPUs fit on the cluster",
+            "write workers: 1",
+        ),
+        (
+            {"cpu": 9.0, "workers": 2},
+            "resources.cpu",
+            "the largest node has 8 cores",
+            "write cpu: 8 or less",
+        ),
     ],
 )
 def test_a_trial_that_fits_no_node_is_refused(
@@ -105,3 +147,46 @@ def test_a_trial_that_fits_no_node_is_refused(
 def test_what_fits_somewhere_is_not_refused(tiny_study: Callable[..., Study]) -> None:
     mixed = study(tiny_study, heads={"arcface": {"cpu": 4.0, "gpu": 2.0}, "softmax": {"tpu": 4}})
     assert list(misfits(mixed, CLUSTER)) == []
+
+
+@pytest.mark.parametrize(
+    ("resources", "search", "place", "value", "fix"),
+    [
+        ({"workers": 3}, {}, "resources.workers", "3", "write workers: 2, or training.batch_size: 18"),
+        ({"workers": 32}, {}, "resources.workers", "32", "write workers: 16, or training.batch_size: 32"),
+        (
+            {"heads": {"arcface": {"workers": 6}}},
+            {},
+            "resources.heads.arcface.workers",
+            "6",
+            "write workers: 4, or training.batch_size: 18",
+        ),
+        ({"workers": 2, "gpu": 0.5}, {}, "resources.workers", "2 with gpu: 0.5", "write gpu: 1, or workers: 1"),
+        ({"workers": 2, "tpu": 4}, {}, "resources.workers", "2 with tpu: 4", "write workers: 1, or tpu: 0"),
+        (
+            {"workers": 2},
+            {"scheduler": "pbt", "searcher": "random"},
+            "resources.workers",
+            "2 with scheduler: pbt",
+            "write scheduler: asha, or workers: 1",
+        ),
+    ],
+)
+def test_workers_that_cannot_share_a_batch_are_refused(
+    tiny_study: Callable[..., Study],
+    resources: dict[str, Any],
+    search: dict[str, Any],
+    place: str,
+    value: str,
+    fix: str,
+) -> None:
+    asked = tiny_study(heads={"softmax": {}, "arcface": {}}, resources=resources, search=search)
+    (problem,) = study_rules.problems(asked)
+    assert (problem.place, problem.value, problem.fix) == (place, value, fix)
+
+
+def test_workers_that_share_batches_equally_are_taken(tiny_study: Callable[..., Study]) -> None:
+    asked = study(tiny_study, workers=2, heads={"arcface": {"gpu": 1.0, "workers": 4}})
+    assert study_rules.problems(asked) == []
+    assert [asked.resources.of(head).workers for head in ("softmax", "arcface")] == [2, 4]
+    assert asked.resources.of("arcface").requested() == {"cpu": 1, "gpu": 1}  # for each of the workers

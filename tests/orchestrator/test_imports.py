@@ -16,7 +16,7 @@ TESTS = [path.relative_to(ROOT) for path in sorted((ROOT / "tests").rglob("*.py"
 HOMES = {  # framework → the only files that may import it
     "ray": {
         f"orchestrator/{name}.py"
-        for name in ("training", "budget", "recorder", "watch", "cluster", "cluster_file", "trial", "jobs")
+        for name in ("training", "budget", "recorder", "watch", "cluster", "cluster_file", "trial", "workers", "jobs")
     },
     "wandb": {f"orchestrator/tracking/{name}.py" for name in ("account", "publish", "run", "sweep", "workspace")},
     "wandb_workspaces": {"orchestrator/tracking/workspace.py"},
@@ -80,6 +80,7 @@ LIGHT = (
     "cli/remote",
     "search",
     "trial",
+    "workers",
     *(f"tracking/{path.stem}" for path in sorted((ROOT / "orchestrator/tracking").glob("*.py"))),
     *(f"storage/{path.stem}" for path in sorted((ROOT / "orchestrator/storage").glob("*.py"))),
     "refresh",
@@ -178,7 +179,7 @@ def test_every_file_says_what_it_is(path: Path) -> None:
 
 
 def test_a_trial_knows_no_test_images_and_no_wandb() -> None:
-    for name in ("trial", "recorder", "contest", "training", "search", "verdict/repeats"):
+    for name in ("trial", "workers", "recorder", "contest", "training", "search", "verdict/repeats"):
         text = (ROOT / "orchestrator" / f"{name}.py").read_text(encoding="utf-8")
         assert "t10k" not in text
         assert "import wandb" not in text

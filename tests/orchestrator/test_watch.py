@@ -53,6 +53,17 @@ def test_a_trial_that_is_silent_for_too_long_is_ended_once(clock: Clock) -> None
     assert clock.said == ["arcface-000: no report for 61 s; its process is ended"]
 
 
+def test_a_trial_that_waits_for_its_workers_is_not_silent(clock: Clock) -> None:
+    watch, known = clock.watch(stalled_after_s=60), trial()
+    watch.on_trial_start(0, [], known)
+    watch.on_trial_result(0, [], known, {"waiting": True})
+    clock.pass_by(watch, 1000, known)
+    assert clock.killed == []
+    watch.on_trial_result(0, [], known, {"placed": {}})
+    clock.pass_by(watch, 61, known)
+    assert clock.killed == ["arcface-000's"]
+
+
 def test_a_trial_that_starts_again_has_all_its_time_again(clock: Clock) -> None:
     watch, known = clock.watch(stalled_after_s=60), trial()
     watch.on_trial_start(0, [], known)
