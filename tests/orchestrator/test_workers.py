@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -103,8 +103,8 @@ def heard(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[i
         "training": {"epochs": EPOCHS, "batch_size": 64},
     }
     folder = tmp_path_factory.mktemp("workers")
-    scratch = mkdtemp(prefix="heads-")  # short: sockets lie below it
-    with cluster.local_ray(CORES, 0, 30_000_000, Path(scratch)):
+    short = TemporaryDirectory(prefix="heads-", ignore_cleanup_errors=True)  # sockets lie below it
+    with short as scratch, cluster.local_ray(CORES, 0, 30_000_000, Path(scratch)):
         return {
             workers: trained(Study.model_validate({**content, "resources": {"workers": workers}}), folder)
             for workers in (1, 2)
