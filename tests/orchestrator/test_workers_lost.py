@@ -1,0 +1,95 @@
+"""A trial of two workers loses a worker, then its driver, and goes on to what an undisturbed trial of one reaches."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from orchestrator.records import StudyFolder
+from tests.orchestrator.processes import below
+
+STUDY = {
+    "heads": "{arcface: {lr: {value: 0.001}, head_lr: {value: 0.001}}}",  # at higher ones rounding grows with the steps
+    "training": "{epochs: 4, batch_size: 64, seed: 7}",
+    "search": "{trials_per_head: 1, scheduler: none, process_failures: 1}",
+    "confirmation": "{top: 0}",
+}
+PROGRAM = """
+from orchestrator import report, winners
+from orchestrator.cli import main
+report.write = winners.examine = lambda *given: None
+main()
+"""
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="finds Ray's worker processes in /proc"),
+    pytest.mark.timeout(580),  # Ray Train starts the workers three times
+]
+
+
+def orchestrator(*words: str | Path) -> subprocess.Popen[str]:
+    """The program; it keeps no models and draws no report, which has tests of its own."""
+    command = [sys.executable, "-c", PROGRAM, *map(str, words)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_epoch(epoch: int, folder: StudyFolder, process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + 200
+    while not any(event.get("epoch") == epoch for event in folder.events()):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "the trial does not get that far"
+        time.sleep(0.05)
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[int]:
+    return below(process.pid, "RayTrainWorker")
+
+
+def test_lost_workers_and_a_lost_driver_cost_no_epoch(small_study: Callable[..., Path], tmp_path: Path) -> None:
+    study, folder = small_study(**STUDY), StudyFolder(tmp_path / "two" / "small")
+    launched = orchestrator("launch", study, "--results", tmp_path / "two", "--set", "resources.workers=2")
+    wait_for_epoch(1, folder, launched)
+    known = workers_of(launched)
+    assert len(known) == 2
+    os.kill(known[-1], signal.SIGKILL)
+    wait_for_epoch(2, folder, launched)
+    known += workers_of(launched)
+    assert len(set(known)) == 4  # both began again
+    launched.send_signal(signal.SIGKILL)
+    _, said = launched.communicate()
+    assert "arcface-000: its process died; it goes on after epoch 1" in said
+
+    resumed = orchestrator("resume", folder.root)
+    _, said = resumed.communicate(timeout=250)
+    assert resumed.returncode == 0, said
+    trial = folder.trials()["arcface-000"]
+    assert trial.status == "completed"
+    assert [row["epoch"] for row in trial.epochs] == [1, 2, 3, 4]
+    assert not [pid for pid in known if Path(f"/proc/{pid}").exists()]
+
+    alone = orchestrator("launch", study, "--results", tmp_path / "one")
+    _, said = alone.communicate(timeout=250)
+    assert alone.returncode == 0, said
+    undisturbed = StudyFolder(tmp_path / "one" / "small").trials()["arcface-000"]
+    for row, expected in zip(trial.epochs, undisturbed.epochs, strict=True):
+        assert row["metrics"]["train/loss"] == pytest.approx(expected["metrics"]["train/loss"], rel=1e-2)
+        own_mean = "val/nearest_mean_accuracy"  # k-means on what is hardly trained yet jumps
+        assert row["metrics"][own_mean] == pytest.approx(expected["metrics"][own_mean], abs=0.02)
+
+
+def test_a_trial_whose_workers_die_too_often_fails(small_study: Callable[..., Path], tmp_path: Path) -> None:
+    study = small_study(**STUDY | {"search": "{trials_per_head: 1, scheduler: none, process_failures: 0}"})
+    folder = StudyFolder(tmp_path / "small")
+    launched = orchestrator("launch", study, "--results", tmp_path, "--set", "resources.workers=2")
+    wait_for_epoch(1, folder, launched)
+    os.kill(workers_of(launched)[0], signal.SIGKILL)  # the one that reports, or its partner
+    _, said = launched.communicate(timeout=250)
+    assert launched.returncode == 3, said
+    trial = folder.trials()["arcface-000"]
+    assert (trial.status, trial.reason) == ("failed", "its process died 1 times")
