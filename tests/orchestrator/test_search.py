@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from orchestrator import Results, launch, report, winners
-from orchestrator.errors import CannotRun
+from orchestrator.errors import CannotRun, Problem
+from orchestrator.records import Writer
 from orchestrator.study import Study
 from search_spaces.heads import HEADS
 
@@ -119,3 +120,16 @@ def test_pbt_moves_margins_while_models_train(load_small: Callable[..., Study], 
     for event in changes:
         assert space["margin_rad"].parameter.contains(event["params"]["margin_rad"])
         assert space["scale"].parameter.contains(event["params"]["scale"])
+
+
+def test_a_record_that_takes_no_more_ends_the_search_with_its_own_words(
+    load_small: Callable[..., Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def append(self: Writer, event: object) -> None:
+        raise CannotRun([Problem("s3://bucket/runs/small", "the bucket must be there, and answer", "it does not")])
+
+    monkeypatch.setattr(Writer, "append", append)
+    study = load_small(heads="{arcface: }", search="{trials_per_head: 1, concurrent_trials: 1}")
+    with pytest.raises(CannotRun, match="the bucket must be there"):
+        launch(study, tmp_path / "results")
+    assert Results(tmp_path / "results" / "small").folder.driver() is None
