@@ -58,6 +58,11 @@ def calibrate(planned: Plan, say: Callable[[str], None] = lambda line: None) -> 
 
 
 def _lacking(study: Study, here: Fleet) -> Iterator[Problem]:
+    for head in study.heads:
+        if (workers := study.resources.of(head).workers) > 1:
+            rule, fix = "a calibration trains a trial with one worker", "plan without --calibrate"
+            yield Problem(f"--calibrate, heads.{head}", rule, f"{workers} workers", fix)
+            return
     for problem in misfits(study, here):
         rule = f"a calibration trains on what a trial gets, and {problem.rule}"
         fix = "calibrate on a node that has it, or plan without --calibrate"

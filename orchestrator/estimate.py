@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.study import Prices, Profile, Study
+from orchestrator.study import DEVICES, Prices, Study
 from orchestrator.timetable import Run, Usage, scheduled, usual_epochs
 from orchestrator.verdict import confirmation
 
@@ -86,7 +86,7 @@ class Estimate:
     def unpriced(self) -> list[str]:
         """The kinds of devices that the study uses and that have no price."""
         used, given = self.launch.most + self.test.most, self.prices.given()
-        return [kind for kind in Profile.model_fields if getattr(used, f"{kind}_hours") and kind not in given]
+        return [kind for kind in DEVICES if getattr(used, f"{kind}_hours") and kind not in given]
 
     def as_dict(self) -> dict[str, Any]:
         """What `--json` prints."""

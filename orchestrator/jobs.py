@@ -130,8 +130,8 @@ def job(name: str, address: str) -> Job:
 
 def _words(source: str, results: str, overrides: Sequence[str], folder: Path) -> tuple[list[str], str]:
     """What the program is told on the cluster, and where the study's folder will lie."""
-    if uri_of(source):
-        return ["resume", source], source
+    if uri := uri_of(source):
+        return ["resume", uri], uri
     study = Study.load(source, overrides)
     if problems := study_rules.problems(study):
         raise StudyError(problems)

@@ -19,6 +19,7 @@ from search_spaces.heads import TRAINING, settings_of
 
 AUTO = "auto"
 AS_WRITTEN = "as the study says"
+DEVICES = ("cpu", "gpu", "tpu")
 MOST_SEARCHED = 5  # parameters of one head; more cannot be searched with an equal, affordable budget
 
 
@@ -166,7 +167,7 @@ class Profile(Section):
 
     def requested(self) -> dict[str, float]:
         """As Ray is asked for it, for each worker."""
-        return {name: amount for name in ("cpu", "gpu", "tpu") if (amount := getattr(self, name))}
+        return {name: amount for name in DEVICES if (amount := getattr(self, name))}
 
     @property
     def accelerator(self) -> str:
@@ -184,7 +185,7 @@ class Prices(Section):
 
     def given(self) -> dict[str, float]:
         """The price of an hour of each kind that has one: cpu, gpu, tpu."""
-        prices = {kind: getattr(self, f"{kind}_hour") for kind in Profile.model_fields}
+        prices = {kind: getattr(self, f"{kind}_hour") for kind in DEVICES}
         return {kind: price for kind, price in prices.items() if price is not None}
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from orchestrator.fleet import Fleet, Node
-from orchestrator.study import Prices, Profile, Study
+from orchestrator.study import DEVICES, Prices, Profile, Study
 
 SIMULATED_TRIALS, FEWEST_SEARCHES = 20_000, 20  # under ASHA
 
@@ -116,7 +116,7 @@ def scheduled(runs: Iterable[Run], fleet: Fleet, slots: int, process_s: float) -
             free[node] = [has - need for has, need in zip(free[node], needs, strict=True)]
             heapq.heappush(at_work, (now_s + length_s, begun, node, run.profile))
             begun += 1
-            used += Usage(0, *(getattr(run.profile, kind) * length_s / 3600 for kind in Profile.model_fields))
+            used += Usage(0, *(getattr(run.profile, kind) * length_s / 3600 for kind in DEVICES))
         if not at_work:
             return used + Usage(now_s)
         now_s, _, node, profile = heapq.heappop(at_work)

@@ -34,7 +34,7 @@ OWN = {"driver.json", "stop", "lease.json", *(f"{record}.jsonl" for record in RE
 AT_A_TIME = 8
 
 
-def here(place: str | Path, fetch: bool = True) -> Path:
+def here(place: str | Path) -> Path:
     """The folder on this machine that stands for a place: itself, or a bucket's working copy, brought up to date.
 
     Raises CannotRun where the bucket does not answer.
@@ -51,8 +51,7 @@ def here(place: str | Path, fetch: bool = True) -> Path:
         (root / HOME_FILE).write_text(json.dumps({"uri": uri, "copy": secrets.token_hex(8)}))
         home = Home.of(root)
     assert home
-    if fetch:
-        home.pull_unless_at_work()
+    home.pull_unless_at_work()
     return root
 
 

@@ -177,6 +177,13 @@ def test_what_a_trial_gets_and_this_machine_lacks_is_refused(
     assert spawned == []
 
 
+def test_several_workers_are_not_calibrated(tiny_study: MakeStudy, tmp_path: Path, spawned: list[Any]) -> None:
+    planned = plan.make(tiny_study(resources={"workers": 2}), tmp_path, fleet=Fleet((Node(8),)))
+    with pytest.raises(CannotRun, match="a calibration trains a trial with one worker"):
+        calibration.calibrate(planned)
+    assert spawned == []
+
+
 def test_what_goes_wrong_in_a_process_is_said(
     tiny_study: MakeStudy, tmp_path: Path, scratch: Path, spawned: list[Any]
 ) -> None:
