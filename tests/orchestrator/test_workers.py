@@ -23,7 +23,6 @@ ARCFACE = {**RECIPE, "margin_rad": 0.3, "scale": 15.0}
 TRIPLET = {"lr": 0.001, "weight_decay": 0.01, "margin_dist": 0.2, "mining": "batch_all", "soft_margin": True}
 TRIALS: dict[str, tuple[str, dict[str, Any]]] = {
     "stopped": ("arcface", ARCFACE),  # by Tune, after its first epoch
-    "softmax": ("softmax", RECIPE),
     "arcface": ("arcface", ARCFACE),
     "triplet": ("triplet", TRIPLET),
     "diverging": ("arcface", ARCFACE | {"lr": 1e30}),
@@ -97,7 +96,7 @@ def heard(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[i
     """What was heard of the trials with one worker, and of those with two."""
     content: dict[str, Any] = {
         "name": "small",
-        "heads": {"softmax": {}, "arcface": {}, "triplet": {}},
+        "heads": {"arcface": {}, "triplet": {}},
         "data": {"source": "idx", "path": str(small_mnist), "validation_images": 1000},
         "body": {"width": 4},
         "training": {"epochs": EPOCHS, "batch_size": 64},
@@ -117,7 +116,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("name", ["softmax", "arcface", "triplet"])
+@pytest.mark.parametrize("name", ["arcface", "triplet"])
 def test_two_workers_learn_what_one_learns(heard: dict[int, Listener], name: str) -> None:
     one, two = (heard[workers].epochs(name) for workers in (1, 2))
     assert [row["epoch"] for row in two] == [row["epoch"] for row in one] == [1, 2]
@@ -133,7 +132,7 @@ def test_two_workers_learn_what_one_learns(heard: dict[int, Listener], name: str
 
 
 def test_the_sample_of_embeddings_is_of_the_same_images_in_the_same_order(heard: dict[int, Listener]) -> None:
-    one, two = (heard[workers].epochs("softmax")[0]["embedding"][1] for workers in (1, 2))
+    one, two = (heard[workers].epochs("arcface")[0]["embedding"][1] for workers in (1, 2))
     first, second = (np.frombuffer(content, np.float16).astype(np.float32) for content in (one, two))
     assert np.abs(first - second).max() < 0.05 * np.abs(first).max()
 
@@ -148,12 +147,12 @@ def test_two_workers_end_for_the_same_reason_as_one(heard: dict[int, Listener], 
 
 def test_a_trial_that_tune_stops_leaves_its_place_to_the_next(heard: dict[int, Listener]) -> None:
     assert [row["epoch"] for row in heard[2].epochs("stopped")] == [1]
-    assert heard[2].epochs("softmax")  # which needs both cores
-    assert heard[2].workers["softmax"] == heard[2].workers["triplet"] == 2
+    assert heard[2].epochs("arcface")  # which needs both cores
+    assert heard[2].workers["arcface"] == heard[2].workers["triplet"] == 2
     assert heard[1].workers["triplet"] == 0
 
 
 def test_a_trial_says_that_it_waits_and_then_where_it_is(heard: dict[int, Listener]) -> None:
-    first, second, *_ = heard[2].rows["softmax"]
+    first, second, *_ = heard[2].rows["arcface"]
     assert first["waiting"]
     assert {"node", "node_id"} <= second["placed"].keys()

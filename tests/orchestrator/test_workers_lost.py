@@ -9,10 +9,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ray import tune
 
+from orchestrator import plan, training
 from orchestrator.records import StudyFolder
+from orchestrator.study import Study
+from orchestrator.trial import Task, run_trial
 from tests.orchestrator.processes import below
 
 STUDY = {
@@ -51,7 +56,9 @@ def workers_of(process: subprocess.Popen[str]) -> list[int]:
     return below(process.pid, "RayTrainWorker")
 
 
-def test_lost_workers_and_a_lost_driver_cost_no_epoch(small_study: Callable[..., Path], tmp_path: Path) -> None:
+def test_lost_workers_and_a_lost_driver_cost_no_epoch(
+    small_study: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study, folder = small_study(**STUDY), StudyFolder(tmp_path / "two" / "small")
     launched = orchestrator("launch", study, "--results", tmp_path / "two", "--set", "resources.workers=2")
     wait_for_epoch(1, folder, launched)
@@ -73,11 +80,14 @@ def test_lost_workers_and_a_lost_driver_cost_no_epoch(small_study: Callable[...,
     assert [row["epoch"] for row in trial.epochs] == [1, 2, 3, 4]
     assert not [pid for pid in known if Path(f"/proc/{pid}").exists()]
 
-    alone = orchestrator("launch", study, "--results", tmp_path / "one")
-    _, said = alone.communicate(timeout=250)
-    assert alone.returncode == 0, said
-    undisturbed = StudyFolder(tmp_path / "one" / "small").trials()["arcface-000"]
-    for row, expected in zip(trial.epochs, undisturbed.epochs, strict=True):
+    undisturbed: list[dict[str, Any]] = []
+    monkeypatch.setattr(tune, "report", lambda row, checkpoint=None: undisturbed.append(row))
+    monkeypatch.setattr(tune, "get_checkpoint", lambda: None)
+    alone = Study.load(study)
+    data = plan.load_data(alone)
+    given = {"head": trial.head, "seed": trial.seed, "params": trial.params, "checkpoint": None}
+    run_trial({"trial": given}, data, Task.of(alone, training.sample(data.validation.labels)))
+    for row, expected in zip(trial.epochs, undisturbed, strict=True):
         assert row["metrics"]["train/loss"] == pytest.approx(expected["metrics"]["train/loss"], rel=1e-2)
         own_mean = "val/nearest_mean_accuracy"  # k-means on what is hardly trained yet jumps
         assert row["metrics"][own_mean] == pytest.approx(expected["metrics"][own_mean], abs=0.02)
