@@ -50,9 +50,10 @@ class Lease:
     def __init__(self, home: Home, driver: Driver, stop_file: Path, say: Say) -> None:
         self.home, self._stop_file, self._say = home, stop_file, say
         self._driver = {**driver, "copy": home.copy, "token": secrets.token_hex(8)}
-        self._lost, self._over = False, threading.Event()
-        self._renewed, self._lock = 0.0, threading.Lock()
-        self._thread = threading.Thread(target=self._work, name="lease", daemon=True)
+        self._lost, self._renewed, self._lock = False, 0.0, threading.Lock()
+        self._ending, self._over = threading.Event(), threading.Event()
+        self._sending = threading.Thread(target=self._send, name="lease-send", daemon=True)
+        self._keeping = threading.Thread(target=self._keep, name="lease", daemon=True)
 
     def take(self) -> None:
         """Raises CannotRun where another machine has it. One of this copy is left by a driver that was killed."""
@@ -76,15 +77,21 @@ class Lease:
             time.sleep(LOOK_S)
 
     def begin(self) -> None:
-        """Keeps it from now on, and looks for what the bucket asks."""
-        self._thread.start()
+        """Keeps it from now on, looks for what the bucket asks, and sends what changes."""
+        self._keeping.start()
+        self._sending.start()
 
     def end(self) -> None:
         """Sends what has changed, and gives the lease back."""
-        self._over.set()
-        self._thread.join()
+        self._ending.set()
+        self._sending.join()
+        try:
+            if not self._lost:
+                self.home.push()
+        finally:
+            self._over.set()
+            self._keeping.join()
         if not self._lost:
-            self.home.push()
             self.home.bucket.delete(LEASE)
 
     def check(self) -> None:
@@ -95,16 +102,18 @@ class Lease:
             rule, fix = "one driver at a time works on a study", f"orchestrator status {self.home.uri}"
             raise CannotRun([Problem(self.home.uri, rule, "another one has taken over", fix)])
 
-    def _work(self) -> None:
-        passed = 0.0
+    def _keep(self) -> None:
         while not self._over.wait(LOOK_S):
-            passed += LOOK_S
             with suppress(CannotRun):  # it does not answer now; the record waits for it, and says so
                 if self.home.bucket.written_ns(STOP) is not None:
                     self._stop_file.touch()
-                if passed % RENEW_S == 0:
+                if time.time() - self._renewed >= RENEW_S:
                     self._renew()
-                if passed % PUSH_S == 0 and not self._lost:
+
+    def _send(self) -> None:
+        while not self._ending.wait(PUSH_S):
+            with suppress(CannotRun):
+                if not self._lost:
                     self.home.push()
 
     def _renew(self) -> None:

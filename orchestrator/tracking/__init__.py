@@ -7,9 +7,7 @@
 Only this package imports wandb. A trial never does, and no key reaches a worker, a record or a study.
 """
 
-from pathlib import Path
 
-
-def remedy(root: Path | str) -> str:
-    """What makes up for whatever W&B did not get of a study."""
-    return f"orchestrator sync {root} sends what is missing"
+def remedy(folder: object) -> str:
+    """What makes up for whatever W&B did not get of a study. folder: where people find it."""
+    return f"orchestrator sync {folder} sends what is missing"

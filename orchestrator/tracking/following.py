@@ -62,7 +62,7 @@ class Follower:
         self._thread.join(CLOSE_S + GRACE_S)
         if self._thread.is_alive():
             self.kill()
-            self._say(f"W&B was not ready {CLOSE_S + GRACE_S:g} s after the study's end; {remedy(self._folder.root)}")
+            self._say(f"W&B was not ready {CLOSE_S + GRACE_S:g} s after the study's end; {remedy(self._folder)}")
 
     def kill(self) -> None:
         """Ends it at once, with wandb's own process; the record has all that it knew."""
@@ -78,4 +78,4 @@ class Follower:
                 self._say(json.loads(line))
         code = self._process.wait()
         if code and not self._killed:
-            self._say(f"W&B: its process ended with {code}; {remedy(self._folder.root)}")
+            self._say(f"W&B: its process ended with {code}; {remedy(self._folder)}")

@@ -54,7 +54,7 @@ class Mirror:
             self._given_up = True
             account.abandon(self._about.study_id)
             self._thread.join(account.REACH_S)  # its work fails now, and it begins no other
-            self._say(f"W&B was not ready {at_most_s:g} s after the study's end; {remedy(self._folder.root)}")
+            self._say(f"W&B was not ready {at_most_s:g} s after the study's end; {remedy(self._folder)}")
         if left_out := self._inbox.left_out:
             self._say(f"{left_out} pictures were left out at W&B, so that it kept up; every row is there")
 
@@ -62,7 +62,7 @@ class Mirror:
         try:
             self._mirror()
         except BaseException as error:  # a thread would end without a word
-            self._say(f"W&B: {type(error).__name__}: {error}; {remedy(self._folder.root)}")
+            self._say(f"W&B: {type(error).__name__}: {error}; {remedy(self._folder)}")
 
     def _mirror(self) -> None:
         self._connect()
@@ -144,7 +144,7 @@ class Mirror:
         about, results = self._about, Results(self._folder.root)
         held, missing = remote.lacking(about, self._place.path, results.runs, self._place.sweep)
         if missing:
-            self._say(f"W&B lacks {len(missing)} runs; {remedy(self._folder.root)}")
+            self._say(f"W&B lacks {len(missing)} runs; {remedy(self._folder)}")
         if results.finished:
             publish(about, results, held.get(about.id_of(remote.STUDY_RUN)), self._place.path)
         if not missing:
@@ -169,8 +169,6 @@ class Mirror:
         if reason not in self._said:
             self._said.add(reason)
             after = (
-                f"runs are kept offline; {remedy(self._folder.root)}"
-                if self._wanted
-                else "the study's own record goes on"
+                f"runs are kept offline; {remedy(self._folder)}" if self._wanted else "the study's own record goes on"
             )
             self._say(f"W&B: {reason}; {after}")

@@ -68,7 +68,7 @@ def sync(folder: str | Path, say: Callable[[str], None]) -> Synced:
     _refuse_while_mirrored(results)
     about = About.of(results)
     rule, value = "one process at a time sends a study", "another is at work"
-    taken = Problem(str(results.folder.root), rule, value, "wait for its end")
+    taken = Problem(str(results.folder), rule, value, "wait for its end")
     with alone(results.folder.sync_lock, taken), _refusals(results):
         account.require()
         path = sweep.path_of(results.folder, about.study)
@@ -88,6 +88,7 @@ def sync(folder: str | Path, say: Callable[[str], None]) -> Synced:
         _mark(about, results, held)
         published = publish(about, results, held.get(about.id_of(STUDY_RUN)), path)
         place = workspace.ensure(place, about, say)
+    results.folder.publish()  # where it is at W&B
     names = [trial.name for _, trial in results.runs]
     damaged = [name for name in names if (own := held.get(about.id_of(name))) and not own.is_whole]
     arrived = [trial.name for _, trial in todo if trial.name not in refused]
@@ -135,7 +136,7 @@ def _mark(about: About, results: Results, held: dict[str, Held]) -> None:
 
 
 def _refuse_while_mirrored(results: Results) -> None:
-    root = str(results.folder.root)
+    root = str(results.folder)
     if results.folder.driver() and results.study.tracking.mode == "online":
         fix = f"wait for its end, or end it: orchestrator stop {root}"
         raise CannotRun([Problem(root, "one process at a time sends a run", "its search sends them now", fix)])
@@ -147,7 +148,7 @@ def _refuse_while_mirrored(results: Results) -> None:
 @contextmanager
 def _refusals(results: Results) -> Iterator[None]:
     """Turns whatever wandb raises into a refusal that says what to do."""
-    again = f"orchestrator sync {results.folder.root} goes on: what has arrived is not sent again"
+    again = f"orchestrator sync {results.folder} goes on: what has arrived is not sent again"
     try:
         yield
     except account.Unavailable as error:
