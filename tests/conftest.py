@@ -38,6 +38,10 @@ TOGETHER = {
 LONGEST_FIRST = (  # whatever takes long and begins last is waited for by all other processes
     "tests/orchestrator/test_search.py",
     "tests/orchestrator/test_resume.py",
+    "tests/orchestrator/test_workers.py",
+    "tests/orchestrator/test_workers_lost.py",
+    "tests/orchestrator/storage/test_search_in_a_bucket.py",
+    "tests/cluster/test_jobs.py",
     "tests/cluster/test_nodes.py",
     "reports",
     "tests/orchestrator/tracking/test_online.py",

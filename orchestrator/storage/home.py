@@ -32,6 +32,7 @@ RECORDS = ("trials", "confirmation", "test")
 NOT_MIRRORED = {"ray", "wandb", *RECORDS}  # folders
 OWN = {"driver.json", "stop", "lease.json", *(f"{record}.jsonl" for record in RECORDS)}
 AT_A_TIME = 8
+CLOCK_NS = 2 * 10**9  # a bucket's clock has whole seconds
 
 
 def here(place: str | Path) -> Path:
@@ -127,13 +128,14 @@ class Home:
         """Sends what differs, but for the records: they are there already."""
         there = self.bucket.objects()
         states = {name: _state(self.root / name) for name in self._names()}
-        changed = {name: state for name, state in states.items() if state and state != there.get(name)}
+        changed = {name: state for name, state in states.items() if state and not _sent(state, there.get(name))}
         with ThreadPoolExecutor(AT_A_TIME) as pool:
             list(pool.map(self._put_if_there, changed))
         there = self.bucket.objects() if changed else {}
+        fresh_after = _fresh_after(there)
         for name, state in changed.items():
             if name in there and _state(self.root / name) == state:  # not written again since
-                _stamp(self.root / name, there[name])
+                _stamp(self.root / name, there[name], there[name].written_ns > fresh_after)
 
     def put(self, path: Path) -> None:
         """Sends one file of the copy."""
@@ -149,17 +151,19 @@ class Home:
 
     def _fetch_what_differs(self, there: Mapping[str, Object]) -> None:
         differ = {name: each for name, each in there.items() if _state(self.root / name) != each}
+        fresh_after = _fresh_after(there)
+        fresh = [each.written_ns > fresh_after for each in differ.values()]
         with ThreadPoolExecutor(AT_A_TIME) as pool:
-            list(pool.map(self._fetch, differ.keys(), differ.values()))
+            list(pool.map(self._fetch, differ.keys(), differ.values(), fresh))
 
-    def _fetch(self, name: str, known: Object) -> None:
+    def _fetch(self, name: str, known: Object, fresh: bool) -> None:
         content, path = self.bucket.read(name), self.root / name
         if content is None:  # removed since it was listed
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f".{path.name}.{os.getpid()}")
         beside.write_bytes(content)
-        _stamp(beside, known)
+        _stamp(beside, known, fresh)
         os.replace(beside, path)
 
     def _pull_record(self, record: str, parts: dict[str, Object]) -> None:
@@ -212,6 +216,20 @@ def _state(path: Path) -> Object | None:
     return Object(found.st_size, found.st_mtime_ns)
 
 
-def _stamp(path: Path, known: Object) -> None:
-    """Gives a file the time of its object, by which the two are known to be equal."""
-    os.utime(path, ns=(known.written_ns, known.written_ns))
+def _sent(state: Object, known: Object | None) -> bool:
+    """Whether an object is what a file was when it was sent or fetched."""
+    return known is not None and state.size == known.size and state.written_ns - known.written_ns in (0, 1)
+
+
+def _stamp(path: Path, known: Object, fresh: bool) -> None:
+    """Gives a file the time of its object, by which the two are known to be equal.
+
+    fresh: it may be written again at what the bucket calls the same time; a nanosecond more says so.
+    """
+    time_ns = known.written_ns + fresh
+    os.utime(path, ns=(time_ns, time_ns))
+
+
+def _fresh_after(there: Mapping[str, Object]) -> int:
+    """The time after which objects count as fresh, by the bucket's clock: just before the newest of them."""
+    return max((each.written_ns for each in there.values()), default=0) - CLOCK_NS

@@ -42,13 +42,13 @@ def places(folder: StudyFolder) -> dict[str, list[str]]:
     return found
 
 
-def check_exactly_planned(folder: StudyFolder) -> None:
+def check_exactly_planned(folder: StudyFolder, trials: int, epochs: int) -> None:
     events = folder.events()
-    names = [f"{head}-{index:03d}" for head in ("arcface", "sphereface") for index in range(3)]
+    names = [f"{head}-{index:03d}" for head in ("arcface", "sphereface") for index in range(trials)]
     for kind in ("start", "end"):
         assert Counter(event["trial"] for event in events if event["event"] == kind) == Counter(names)
-    epochs = Counter((event["trial"], event["epoch"]) for event in events if event["event"] == "epoch")
-    assert epochs == Counter((name, epoch) for name in names for epoch in range(1, 4))
+    found = Counter((event["trial"], event["epoch"]) for event in events if event["event"] == "epoch")
+    assert found == Counter((name, epoch) for name in names for epoch in range(1, epochs + 1))
     assert {event["status"] for event in events if event["event"] == "end"} == {"completed"}
 
 
@@ -65,7 +65,7 @@ def test_a_node_that_dies_costs_no_trial(
     cluster.kill(lost)
     _, said = driver.communicate(timeout=250)
     assert driver.returncode == 0, said
-    check_exactly_planned(folder)
+    check_exactly_planned(folder, trials=3, epochs=3)
     moved = {name: nodes for name, nodes in places(folder).items() if len(nodes) > 1}
     assert moved
     for nodes in moved.values():
@@ -78,10 +78,12 @@ def test_a_node_that_comes_later_is_used(
 ) -> None:
     cluster.head()
     folder = StudyFolder(tmp_path / "small")
-    driver = launch("launch", small_study(**STUDY), "--results", tmp_path, "--address", cluster.address)
+    long = {"training": "{epochs: 9, batch_size: 16}", "search": "{trials_per_head: 2, scheduler: none}"}
+    study = small_study(**STUDY | long)  # so that three trials are still to come when the node is there
+    driver = launch("launch", study, "--results", tmp_path, "--address", cluster.address)
     wait_until(lambda: epochs_on_record(folder) >= 1, driver)
     cluster.join()
     _, said = driver.communicate(timeout=250)
     assert driver.returncode == 0, said
-    check_exactly_planned(folder)
+    check_exactly_planned(folder, trials=2, epochs=9)
     assert len({node for nodes in places(folder).values() for node in nodes}) == 2

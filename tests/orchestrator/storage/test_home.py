@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.errors import CannotRun
 from orchestrator.records import StudyFolder
-from orchestrator.storage import bucket, parts
+from orchestrator.storage import bucket, home, parts
 from orchestrator.storage.bucket import Bucket
 from orchestrator.storage.home import here, inside, taken
 
@@ -109,6 +109,7 @@ def test_files_go_up_and_come_down_and_what_is_gone_goes(runs: str, machine: Mac
 
 
 def test_nothing_is_sent_or_fetched_twice(runs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(home, "CLOCK_NS", 0)  # whatever is newest might be written again and would be fetched
     folder = begun(runs, 1)
     folder.publish()
     moved: list[str] = []
