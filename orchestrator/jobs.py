@@ -51,8 +51,9 @@ class Job:
 
     def ways_on(self) -> list[str]:
         """What to type to see it again, and to end it."""
-        seen = f"orchestrator follow {self.name} --address {self.address}"
-        ended = f"orchestrator stop {self.place}" if uri_of(self.place) else f"ray job stop {self.name} --address {self.address}"
+        there = f"{self.name} --address {self.address}"
+        seen = f"orchestrator follow {there}"
+        ended = f"orchestrator stop {self.place}" if uri_of(self.place) else f"ray job stop {there}"
         return [f"follow    {seen}", f"stop      {ended}", f"results   {self.place}"]
 
 
