@@ -33,7 +33,6 @@ NOT_SENT = ("__pycache__", "*.pyc")
 AGAIN_S = 2.0  # after a connection was lost
 READY_S = 60.0  # for a head to take a job
 LOST_S = 300.0  # without any answer, after which following ends
-DONE = 0
 TALKATIVE = (  # of Ray's client, each with a level of its own
     "dashboard.modules.dashboard_sdk",
     "dashboard.modules.job.sdk",
@@ -100,32 +99,34 @@ def submit(
     return Job(name, address, place)
 
 
-def follow(name: str, address: str, say: Callable[[str], None]) -> int:
+def follow(sent: Job, say: Callable[[str], None]) -> int:
     """Says what a job prints, from its beginning, until it ends; returns its exit code. Lost connections are made anew.
 
-    Raises CannotRun where the server does not know the job, or does not answer for minutes.
+    Raises CannotRun where the server does not answer for minutes.
     """
     from aiohttp import ClientError
 
-    client, said, answered = _client(address), 0, time.monotonic()
-    _known(client, name, address)
+    client, said, answered = _client(sent.address), 0, time.monotonic()
     while True:
         try:
-            said = asyncio.run(_said(client, name, said, say))
-            details = client.get_job_info(name)
+            said = asyncio.run(_said(client, sent.name, said, say))
+            details = client.get_job_info(sent.name)
             answered = time.monotonic()
             if details.status.is_terminal():
-                code = details.driver_exit_code
-                return DONE if details.status == "SUCCEEDED" else code or 1
+                return 0 if details.status == "SUCCEEDED" else details.driver_exit_code or 1
         except (OSError, RuntimeError, ClientError) as error:  # requests', Ray's, aiohttp's
             if time.monotonic() - answered > LOST_S:
-                raise _silent(address, error) from error
+                raise _silent(sent.address, error) from error
         time.sleep(AGAIN_S)
 
 
 def job(name: str, address: str) -> Job:
     """A job that was submitted from somewhere. Raises CannotRun where the server does not know it."""
-    details = _known(_client(address), name, address)
+    try:
+        details = _client(address).get_job_info(name)
+    except RuntimeError as error:
+        rule, fix = "a job is known to its cluster", f"ray job list --address {address} shows those that are"
+        raise CannotRun([Problem("JOB", rule, f"{name} is not", fix)]) from error
     return Job(name, address, (details.metadata or {}).get("place", ""))
 
 
@@ -153,6 +154,8 @@ def _taken(client: Any, sent: dict[str, Any], address: str) -> None:
             client.submit_job(**sent)
             return
         except (OSError, RuntimeError) as error:
+            if "already exists" in str(error):  # taken by a try whose answer was lost
+                return
             if not (isinstance(error, OSError) or "No available agent" in str(error)) or time.monotonic() > end:
                 rule = "the job server must take the study"
                 raise CannotRun([Problem("--address", rule, f"{address}: {_first_line(error)}")]) from error
@@ -183,14 +186,6 @@ def _client(address: str) -> Any:
         return JobSubmissionClient(address)
     except Exception as error:  # Ray's, requests' and urllib3's own
         raise _silent(address, error) from error
-
-
-def _known(client: Any, name: str, address: str) -> Any:
-    try:
-        return client.get_job_info(name)
-    except RuntimeError as error:
-        rule, fix = "a job is known to its cluster", f"ray job list --address {address} shows those that are"
-        raise CannotRun([Problem("JOB", rule, f"{name} is not", fix)]) from error
 
 
 def _silent(address: str, error: Exception) -> CannotRun:

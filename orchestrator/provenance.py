@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import __version__
+from orchestrator.files import write_atomic
 from orchestrator.plan import Plan
-from orchestrator.records import now, write_atomic
+from orchestrator.records import now
 
 PACKAGES = (
     "torch",

@@ -15,7 +15,6 @@ they say beside that, such as what was asked for, has no "trial".
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -31,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import CannotRun, Problem
+from orchestrator.files import write_atomic, write_npy
 from orchestrator.locks import alone, free
 from orchestrator.storage.bucket import below
 from orchestrator.storage.home import Home
@@ -114,30 +114,6 @@ def whole_lines(path: Path, start: int, end: int | None = None) -> tuple[list[Ev
         content = file.read(-1 if end is None else max(0, end - start))
     whole = content[: content.rfind(b"\n") + 1]
     return [json.loads(line) for line in whole.splitlines() if line], start + len(whole)
-
-
-def write_atomic(path: Path, content: bytes | str) -> None:
-    """Writes a whole file or nothing: beside it first, then renamed over it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(beside, "wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
-
-
-def write_npy(path: Path, array: NDArray[Any]) -> None:
-    """Writes an array as .npy, whole or not at all."""
-    stream = io.BytesIO()
-    np.save(stream, array, allow_pickle=False)
-    write_atomic(path, stream.getvalue())
-
-
-def remove_unfinished(root: Path, pid: int) -> None:
-    """Removes what `write_atomic` of a process that was ended has left half written below a folder."""
-    for left in root.rglob(f".*.{pid}"):
-        left.unlink(missing_ok=True)
 
 
 class StudyFolder:

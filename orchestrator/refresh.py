@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 from orchestrator import background
-from orchestrator.records import remove_unfinished
+from orchestrator.files import remove_unfinished
 
 EVERY_S = 300.0
 

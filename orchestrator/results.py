@@ -9,7 +9,8 @@ from typing import Any
 
 from orchestrator import as_json, selection
 from orchestrator.errors import CannotRun, Problem
-from orchestrator.records import StudyFolder, Trial, read_lines, write_atomic
+from orchestrator.files import write_atomic
+from orchestrator.records import StudyFolder, Trial, read_lines
 from orchestrator.storage.home import here
 from orchestrator.study import Study
 from orchestrator.verdict.confirmation import Confirmation, ask_by_default

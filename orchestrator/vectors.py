@@ -14,7 +14,8 @@ from lightning_modules.blueprint import Blueprint, ModelError
 from lightning_modules.data import sources
 from lightning_modules.data.images import DataError
 from orchestrator.errors import CannotRun, Problem
-from orchestrator.records import StudyFolder, write_atomic, write_npy
+from orchestrator.files import write_atomic, write_npy
+from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.verdict import opening
 

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from lightning_modules.data import mnist
 from orchestrator import provenance, report
+from orchestrator.files import write_atomic
 from orchestrator.fleet import Fleet, Node
-from orchestrator.records import StudyFolder, Trial, write_atomic
+from orchestrator.records import StudyFolder, Trial
 from orchestrator.results import Results
 from orchestrator.searchers import starting_point
 from orchestrator.study import Study

@@ -9,7 +9,8 @@ from types import ModuleType
 import pytest
 
 from orchestrator import Results, Study, plan
-from orchestrator.records import Trial, write_atomic
+from orchestrator.files import write_atomic
+from orchestrator.records import Trial
 from tests.benchmarks import scale, tracking
 
 

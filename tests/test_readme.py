@@ -14,7 +14,8 @@ from lightning_modules import blueprint
 from lightning_modules.data import mnist
 from orchestrator import Results, Study, StudyError, doctor
 from orchestrator.cli import app
-from orchestrator.records import StudyFolder, Trial, write_atomic
+from orchestrator.files import write_atomic
+from orchestrator.records import StudyFolder, Trial
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 ROOT = Path(__file__).parents[1]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli.common import AsJson, errors, print_json
 from orchestrator.cli.running import ClusterFile, Overrides
+
+if TYPE_CHECKING:
+    from orchestrator.jobs import Job
 
 Server = Annotated[
     str, typer.Option("--address", metavar="URL", help="The cluster's job server, such as http://127.0.0.1:8265.")
@@ -48,7 +51,7 @@ def submit(
         else:
             print("\n".join([f"job       {sent.name}", *sent.ways_on()]))
         if not detach:
-            _follow(sent.name, address)
+            _follow(sent)
 
 
 def follow(
@@ -57,16 +60,17 @@ def follow(
 ) -> None:
     """Print what a submitted study says, from its beginning, until it ends; the exit code is the study's."""
     with errors():
-        _follow(job, address)
+        from orchestrator import jobs
+
+        _follow(jobs.job(job, address))
 
 
-def _follow(name: str, address: str) -> None:
+def _follow(sent: Job) -> None:
     from orchestrator import jobs
 
-    known = jobs.job(name, address)
     try:
-        code = jobs.follow(name, address, lambda text: print(text, end="", file=sys.stderr, flush=True))
+        code = jobs.follow(sent, lambda text: print(text, end="", file=sys.stderr, flush=True))
     except KeyboardInterrupt:
-        print("\n".join(["", "the study goes on without you", *known.ways_on()]), file=sys.stderr)
+        print("\n".join(["", "the study goes on without you", *sent.ways_on()]), file=sys.stderr)
         raise typer.Exit from None
     raise typer.Exit(code)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from orchestrator.files import write_atomic
 from orchestrator.plots.style import Picture
-from orchestrator.records import StudyFolder, write_atomic
+from orchestrator.records import StudyFolder
 
 
 def sweep(folder: StudyFolder, names: set[str]) -> None:

@@ -12,7 +12,7 @@ from orchestrator.results import Results
 
 def write(results: Results) -> Path:
     """Draws the study's pictures, writes `report.html` beside them, and returns its path."""
-    from orchestrator.records import write_atomic
+    from orchestrator.files import write_atomic
     from orchestrator.report import content, page
 
     results.write_best()  # which the page says how to launch

@@ -13,11 +13,12 @@ import numpy as np
 from PIL import Image
 
 from orchestrator import gallery, leaderboards, selection, tables
+from orchestrator.files import write_atomic
 from orchestrator.gallery import of_heads, of_search, of_verdict
 from orchestrator.gallery.of_heads import Best
 from orchestrator.plots.embedding import plane_or_space
 from orchestrator.plots.style import COLOURS, Picture, few_colours
-from orchestrator.records import Trial, now, write_atomic
+from orchestrator.records import Trial, now
 from orchestrator.report import verdict, words
 from orchestrator.results import Results
 from orchestrator.verdict import confirmation

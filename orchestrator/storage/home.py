@@ -21,6 +21,7 @@ from typing import IO
 from urllib.parse import quote, urlsplit
 
 from orchestrator.errors import CannotRun, Problem
+from orchestrator.files import write_atomic
 from orchestrator.locks import alone, free
 from orchestrator.storage.bucket import Bucket, Object, below, uri_of
 
@@ -30,7 +31,8 @@ OF_A_COPY = (HOME_FILE, COPY_LOCK)
 PATIENCE_S = 60.0  # for someone else on this machine who is fetching
 RECORDS = ("trials", "confirmation", "test")
 NOT_MIRRORED = {"ray", "wandb", *RECORDS}  # folders
-OWN = {"driver.json", "stop", "lease.json", *(f"{record}.jsonl" for record in RECORDS)}
+LEASE, STOP = "lease.json", "stop"
+OWN = {"driver.json", LEASE, STOP, *(f"{record}.jsonl" for record in RECORDS)}
 AT_A_TIME = 8
 CLOCK_NS = 2 * 10**9  # a bucket's clock has whole seconds
 
@@ -49,7 +51,7 @@ def here(place: str | Path) -> Path:
     root.mkdir(parents=True, exist_ok=True)
     home = Home.of(root)
     if home is None or home.uri != uri:
-        (root / HOME_FILE).write_text(json.dumps({"uri": uri, "copy": secrets.token_hex(8)}))
+        write_atomic(root / HOME_FILE, json.dumps({"uri": uri, "copy": secrets.token_hex(8)}))
         home = Home.of(root)
     assert home
     home.pull_unless_at_work()
@@ -160,11 +162,8 @@ class Home:
         content, path = self.bucket.read(name), self.root / name
         if content is None:  # removed since it was listed
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        beside.write_bytes(content)
-        _stamp(beside, known, fresh)
-        os.replace(beside, path)
+        write_atomic(path, content)
+        _stamp(path, known, fresh)
 
     def _pull_record(self, record: str, parts: dict[str, Object]) -> None:
         """Appends the parts that the copy lacks. The last one that it has whole is compared, to be sure of it."""

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import CannotRun, Problem
-from orchestrator.storage.home import Home
+from orchestrator.storage.home import LEASE, STOP, Home
 
-LEASE, STOP = "lease.json", "stop"
 LEASE_S = 60.0  # without a renewal it is anyone's
 RENEW_S = 15.0
 LOOK_S = 5.0

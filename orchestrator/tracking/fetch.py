@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import CannotRun, Problem
-from orchestrator.records import Event, StudyFolder, write_atomic
+from orchestrator.files import write_atomic
+from orchestrator.records import Event, StudyFolder
 from orchestrator.results import Results
 from orchestrator.tracking import account, remote, sweep
 from orchestrator.tracking.remote import Held

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from orchestrator.records import StudyFolder, write_atomic
+from orchestrator.files import write_atomic
+from orchestrator.records import StudyFolder
 from orchestrator.study import Searched, Study
 from orchestrator.tracking import account
 from search_spaces.parameters import Choice, Parameter, Range

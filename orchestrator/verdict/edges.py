@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from orchestrator.records import write_atomic
+from orchestrator.files import write_atomic
 from orchestrator.results import Results
 from orchestrator.study import Study
 from search_spaces import bounds, rooms

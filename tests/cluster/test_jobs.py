@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -82,7 +82,7 @@ def test_a_study_is_sent_followed_left_alone_followed_again_and_fetched(
     assert (mine.folder.models / "arcface" / "model.safetensors").exists()
 
     with pytest.raises(CannotRun, match="a job is known to its cluster"):
-        jobs.follow("another-one", server, print)
+        jobs.job("another-one", server)
 
 
 def test_what_makes_no_sense_is_refused_before_it_is_sent(
@@ -91,7 +91,7 @@ def test_what_makes_no_sense_is_refused_before_it_is_sent(
     sent: list[object] = []
     monkeypatch.setattr(jobs, "_client", lambda address: sent)
     study = str(small_study())
-    for results in ("", "results", "../shared"):
+    for results in ("", "results", "a/folder"):
         with pytest.raises(CannotRun, match="in a bucket, or in a folder that all nodes of the cluster see"):
             jobs.submit(study, "http://head:8265", results)
     with pytest.raises(StudyError, match="grace_epochs"):
@@ -144,3 +144,21 @@ def test_a_job_carries_the_project_the_study_and_the_named_variables_alone(
     on = jobs.submit("s3://b/runs/small", "http://head:8265")
     assert sent["entrypoint"] == "python -m orchestrator resume s3://b/runs/small --address auto"
     assert on.place == "s3://b/runs/small"
+
+
+def test_a_job_whose_answer_was_lost_is_not_sent_twice(
+    small_study: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Server:
+        tries: ClassVar[list[str]] = []
+
+        def submit_job(self, submission_id: str, **job: Any) -> None:
+            self.tries.append(submission_id)
+            if len(self.tries) == 1:
+                raise ConnectionError("the connection was closed without an answer")
+            raise RuntimeError(f"Request failed with status code 500: Job {submission_id} already exists")
+
+    monkeypatch.setattr(jobs, "_client", lambda address: Server())
+    monkeypatch.setattr(jobs, "AGAIN_S", 0.0)
+    job = jobs.submit(str(small_study()), "http://head:8265", "/shared")
+    assert Server.tries == [job.name, job.name]

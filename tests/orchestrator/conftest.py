@@ -15,8 +15,9 @@ import pytest
 from ray import tune
 
 from orchestrator import budget, report, search, training, winners
+from orchestrator.files import write_atomic
 from orchestrator.progress import Silent
-from orchestrator.records import Event, StudyFolder, Trial, read_lines, write_atomic
+from orchestrator.records import Event, StudyFolder, Trial, read_lines
 from orchestrator.results import Results
 from orchestrator.study import Study
 from orchestrator.verdict.opening import open_test

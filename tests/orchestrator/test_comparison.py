@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 from orchestrator.cli import app
 from orchestrator.comparison import Comparison
 from orchestrator.errors import CannotRun
-from orchestrator.records import StudyFolder, write_atomic
+from orchestrator.files import write_atomic
+from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.selection import wilson
 from orchestrator.study import Study

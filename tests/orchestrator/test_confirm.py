@@ -18,8 +18,9 @@ from ray import tune
 
 from orchestrator import plan, report, search, training, winners
 from orchestrator.errors import CannotRun
+from orchestrator.files import write_atomic
 from orchestrator.progress import Silent
-from orchestrator.records import Event, StudyFolder, Trial, read_lines, write_atomic
+from orchestrator.records import Event, StudyFolder, Trial, read_lines
 from orchestrator.results import Results
 from orchestrator.study import Study
 from orchestrator.trial import Task, run_trial

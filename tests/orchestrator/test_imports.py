@@ -88,6 +88,7 @@ LIGHT = (
     "locks",
     "fleet",
     "jobs",
+    "files",
     "cluster_file",
     "cluster_kuberay",
     "doctor",

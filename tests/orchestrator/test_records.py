@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.records import StudyFolder, apply, read_lines, remove_unfinished, replay, write_atomic, write_npy
+from orchestrator.files import remove_unfinished, write_atomic, write_npy
+from orchestrator.records import StudyFolder, apply, read_lines, replay
 
 START = {"event": "start", "trial": "arcface-000", "head": "arcface", "index": 0, "seed": 7, "params": {"lr": 0.01}}
 EVENTS: list[dict[str, Any]] = [

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from orchestrator import plan
 from orchestrator.contest import Contest
 from orchestrator.errors import CannotRun, StudyError
-from orchestrator.records import StudyFolder, write_atomic
+from orchestrator.files import write_atomic
+from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.searchers import starting_point
 from orchestrator.study import Study

@@ -15,8 +15,9 @@ import pytest
 
 from orchestrator import tables
 from orchestrator.errors import CannotRun
+from orchestrator.files import write_atomic
 from orchestrator.gallery import of_heads
-from orchestrator.records import StudyFolder, write_atomic
+from orchestrator.records import StudyFolder
 from orchestrator.report import content, words
 from orchestrator.report.content import collect
 from orchestrator.report.words import MEASURES, written

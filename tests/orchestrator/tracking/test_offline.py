@@ -16,7 +16,8 @@ from PIL import Image
 from wandb.proto import wandb_internal_pb2
 
 from orchestrator import launch, report, winners
-from orchestrator.records import StudyFolder, Trial, write_atomic
+from orchestrator.files import write_atomic
+from orchestrator.records import StudyFolder, Trial
 from orchestrator.study import Study
 from orchestrator.tracking.following import CLOSE_S
 from orchestrator.tracking.inbox import Inbox

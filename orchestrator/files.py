@@ -1,0 +1,35 @@
+"""Files on disk, each written whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Writes a whole file or nothing: beside it first, then renamed over it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(beside, "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+def write_npy(path: Path, array: NDArray[Any]) -> None:
+    """Writes an array as .npy, whole or not at all."""
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=False)
+    write_atomic(path, stream.getvalue())
+
+
+def remove_unfinished(root: Path, pid: int) -> None:
+    """Removes what `write_atomic` of a process that was ended has left half written below a folder."""
+    for left in root.rglob(f".*.{pid}"):
+        left.unlink(missing_ok=True)
