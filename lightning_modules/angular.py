@@ -7,13 +7,16 @@ Every angular head is cross-entropy over logits s·cos θ_j in which only the ta
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lightning_modules.centre_softmax import exact_angle, own_and_others
 from lightning_modules.embedding import EmbeddingModule, Trunk, at_least
-from lightning_modules.geometry.angles import angle_between
+
+EXACT_BELOW = 80.0  # ln(1 + e^x) is x to the last digit of any float long before, and e^80 is finite in all of them
 
 
 def monotone_cosine(angle: Tensor) -> Tensor:
@@ -45,24 +48,25 @@ class AngularHead(EmbeddingModule):
         """What stands in place of cos θ_y, given θ_y in rad."""
         raise NotImplementedError
 
+    def replaced(self, cosine_B: Tensor, angle_B: Callable[[], Tensor]) -> Tensor:
+        """The same, given cos θ_y; a head that needs no angle does without it."""
+        return self.target_cosine(angle_B())
+
     def magnitude(self, embeddings_BD: Tensor) -> Tensor | float:
         """n: what the cosines of each embedding are multiplied by, a number or (B, 1)."""
         return self.scale
 
-    def logits(self, embeddings_BD: Tensor, labels_B: Tensor) -> Tensor:
-        """Logits (B, C), in float32 at least, whatever the precision of the body."""
+    def target_and_others(self, embeddings_BD: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
+        """The target's logit (B,) and ln Σ e^logit (B,) of the others, in float32 at least, whatever the body's."""
         embeddings_BD = embeddings_BD.to(torch.promote_types(embeddings_BD.dtype, torch.float32))
-        units_BD = F.normalize(embeddings_BD)
-        centres_CD = F.normalize(self.centres)
-        own_BD = centres_CD[labels_B]
-        target_B = self.target_cosine(angle_between(units_BD, own_BD))
-        if self.detach_margin:
-            cosine_B = (units_BD * own_BD).sum(1)
-            target_B = cosine_B + (target_B - cosine_B).detach()
         magnitude = self.magnitude(embeddings_BD)
-        logits_BC = (magnitude * units_BD) @ centres_CD.T
-        return logits_BC.scatter(1, labels_B[:, None], magnitude * target_B[:, None])
+        cosine_B, others_B = own_and_others(embeddings_BD, magnitude, self.centres, labels_B)
+        target_B = self.replaced(cosine_B, lambda: exact_angle(embeddings_BD, self.centres, labels_B, cosine_B))
+        if self.detach_margin:
+            target_B = cosine_B + (target_B - cosine_B).detach()
+        return (magnitude * target_B[:, None])[:, 0], others_B
 
     def loss(self, embeddings_BD: Tensor, labels_B: Tensor) -> Tensor:
         with torch.autocast(embeddings_BD.device.type, enabled=False):
-            return F.cross_entropy(self.logits(embeddings_BD, labels_B), labels_B)
+            target_B, others_B = self.target_and_others(embeddings_BD, labels_B)
+            return F.softplus(others_B - target_B, threshold=EXACT_BELOW).mean()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -18,3 +20,6 @@ class CosFace(AngularHead):
 
     def target_cosine(self, angle_B: Tensor) -> Tensor:
         return torch.cos(angle_B) - self.margin_share * self.margin_cos
+
+    def replaced(self, cosine_B: Tensor, angle_B: Callable[[], Tensor]) -> Tensor:
+        return cosine_B - self.margin_share * self.margin_cos

@@ -63,8 +63,6 @@ class Triplet(EmbeddingModule):
             gaps, chosen = self._triplets(distance_BB, same_BB, positive_BB)
             if self.mining == "semi_hard":
                 chosen = chosen & (gaps < 0) & (gaps > -margin_dist)
-        if not self.static_shapes:  # of most triplets nothing is asked; the sums below are the same
-            gaps, chosen = gaps[chosen], chosen[chosen]
         losses = F.softplus(gaps) if self.soft_margin else F.relu(gaps + margin_dist)
         counted = chosen if self.soft_margin else chosen & (losses > 0)
         return (losses * chosen).sum() / counted.sum().clamp_min(1)
@@ -86,4 +84,5 @@ class Triplet(EmbeddingModule):
             gaps_BBB = distance_BB[:, :, None] - distance_BB[:, None, :]
             return gaps_BBB, positive_BB[:, :, None] & ~same_BB[:, None, :]
         anchors, positives = positive_BB.nonzero(as_tuple=True)
-        return distance_BB[anchors, positives][:, None] - distance_BB[anchors], ~same_BB[anchors]
+        own = distance_BB.flatten().index_select(0, anchors * len(distance_BB) + positives)
+        return own[:, None] - distance_BB.index_select(0, anchors), ~same_BB.index_select(0, anchors)

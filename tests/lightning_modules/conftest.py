@@ -69,7 +69,7 @@ def target_logits() -> Callable[[AngularHead, torch.Tensor], torch.Tensor]:
     def logits(head: AngularHead, angles_B: torch.Tensor) -> torch.Tensor:
         head.centres.data = torch.eye(2, dtype=angles_B.dtype)
         units_BD = torch.stack([angles_B.cos(), angles_B.sin()], dim=1)
-        return head.logits(units_BD, torch.zeros(len(angles_B), dtype=torch.int64))[:, 0]
+        return head.target_and_others(units_BD, torch.zeros(len(angles_B), dtype=torch.int64))[0]
 
     return logits
 

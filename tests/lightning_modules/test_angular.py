@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_modules.angular import angle_between, monotone_cosine
+from lightning_modules.angular import monotone_cosine
+from lightning_modules.centre_softmax import exact_angle, own_and_others
 
 ANGULAR: list[tuple[str, dict[str, Any]]] = [
     ("arcface", {"margin_rad": 0.5, "scale": 16.0}),
@@ -49,20 +50,27 @@ def test_slope_of_monotone_cosine_is_minus_the_absolute_sine() -> None:
     torch.testing.assert_close(slopes, -angles.detach().sin().abs())
 
 
+def angle_to_centres(points_BD: Tensor, centres_BD: Tensor) -> Tensor:
+    """As a head finds it: of each point to the centre of its class."""
+    labels_B, centres_CD = torch.arange(len(points_BD)), torch.cat([centres_BD, -centres_BD])
+    cosine_B, _ = own_and_others(points_BD, 1.0, centres_CD, labels_B)
+    return exact_angle(points_BD, centres_CD, labels_B, cosine_B)
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-14)])
 def test_angle_is_what_two_planar_vectors_were_turned_by(dtype: torch.dtype, tolerance: float) -> None:
     angles = torch.linspace(0, math.pi, 257, dtype=dtype)
     turned = torch.stack([angles.cos(), angles.sin()], dim=1)
     fixed = torch.tensor([[1.0, 0.0]], dtype=dtype).expand_as(turned)
 
-    torch.testing.assert_close(angle_between(turned, fixed), angles, atol=tolerance, rtol=0)
+    torch.testing.assert_close(angle_to_centres(turned, fixed), angles, atol=tolerance, rtol=0)
 
 
 def test_angle_resolves_what_the_arc_cosine_rounds_to_zero() -> None:
     turned, fixed = torch.tensor([[1.0, 1e-5]]), torch.tensor([[1.0, 0.0]])
 
     assert float((turned * fixed).sum().acos()) == 0
-    assert float(angle_between(turned, fixed)) == pytest.approx(1e-5, rel=1e-5)
+    assert float(angle_to_centres(turned, fixed)) == pytest.approx(1e-5, rel=1e-5)
 
 
 @pytest.mark.parametrize(("other", "angle"), [([1.0, 0.0], 0), ([0.0, 1.0], math.pi / 2), ([-1.0, 0.0], math.pi)])
@@ -71,7 +79,7 @@ def test_angle_and_its_gradient_are_finite_where_arc_cosine_has_none(
     other: list[float], angle: float, dtype: torch.dtype
 ) -> None:
     one = torch.tensor([[1.0, 0.0]], dtype=dtype, requires_grad=True)
-    value = angle_between(one, torch.tensor([other], dtype=dtype))
+    value = angle_to_centres(one, torch.tensor([other], dtype=dtype))
     value.sum().backward()
 
     assert value.item() == pytest.approx(angle, rel=1e-7)
@@ -131,6 +139,6 @@ def test_detached_margin_with_the_embeddings_own_length_as_scale(make_head: Call
     head.centres.data = torch.eye(2, dtype=torch.float64)
     length, angle = 2.5, torch.tensor(0.8, dtype=torch.float64, requires_grad=True)
     embedding = length * torch.stack([angle.cos(), angle.sin()])[None]
-    (slope,) = torch.autograd.grad(head.logits(embedding, torch.tensor([0]))[0, 0], angle)
+    (slope,) = torch.autograd.grad(head.target_and_others(embedding, torch.tensor([0]))[0].sum(), angle)
 
     assert (slope / -angle.sin()).item() == pytest.approx(length)

@@ -1,0 +1,92 @@
+"""Embeddings against class centres: the one large product of every angular head, in little memory.
+
+With cos θ_j the cosine to the centre of class j, y the label and n the factor of the cosines, cross-entropy over the
+logits n·cos θ_j with the target's, t, in the place of n·cos θ_y is ln(1 + e^(r − t)), r = ln Σ_{j≠y} e^(n·cos θ_j).
+So a head needs cos θ_y and r of each embedding, and only those; (B, C) is held once, and no centre is copied.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+SHORTEST = 1e-12  # a shorter vector is taken for one of this length
+
+
+class _CentreSoftmax(torch.autograd.Function):
+    """cos θ_y (B,) and r (B,) of embeddings (B, D), factors n (B, 1) or (1, 1), centres (C, D), labels (B,)."""
+
+    @staticmethod
+    def forward(ctx: Any, points_BD: Tensor, factor_B1: Tensor, centres_CD: Tensor, labels_B: Tensor) -> Any:
+        own_B1 = labels_B[:, None]
+        shrink_B1, shrink_C = _inverse_length(points_BD)[:, None], _inverse_length(centres_CD)
+        cosine_BC = (points_BD @ centres_CD.T).mul_(shrink_B1).mul_(shrink_C)
+        cosine_B1 = cosine_BC.gather(1, own_B1)
+        logits_BC = cosine_BC.mul_(factor_B1).scatter_(1, own_B1, -torch.inf)
+        highest_B1 = logits_BC.amax(1, keepdim=True)
+        shares_BC = logits_BC.sub_(highest_B1).exp_()
+        sum_B1 = shares_BC.sum(1, keepdim=True)
+        shares_BC.mul_(shrink_C)
+        ctx.save_for_backward(points_BD, factor_B1, centres_CD, labels_B, shrink_B1, shrink_C, shares_BC, sum_B1)
+        return cosine_B1[:, 0], (highest_B1 + sum_B1.log())[:, 0]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, cosine_slope_B: Tensor, others_slope_B: Tensor) -> Any:
+        points_BD, factor_B1, centres_CD, labels_B, shrink_B1, shrink_C, shares_BC, sum_B1 = ctx.saved_tensors
+        others_B1 = others_slope_B[:, None] / sum_B1
+        own_B1 = (cosine_slope_B * shrink_C[labels_B])[:, None]
+        slope_BD = (shares_BC @ centres_CD).mul_(others_B1)
+        factor_slope_B1 = _along(slope_BD, points_BD)[:, None] * shrink_B1 if ctx.needs_input_grad[1] else None
+        slope_BD.mul_(factor_B1).addcmul_(centres_CD.index_select(0, labels_B), own_B1)
+        _across(slope_BD, points_BD, shrink_B1).mul_(shrink_B1)
+
+        centres_slope_CD = shares_BC.T @ (points_BD * (others_B1 * factor_B1 * shrink_B1))
+        centres_slope_CD.index_add_(0, labels_B, points_BD * (own_B1 * shrink_B1))
+        return slope_BD, factor_slope_B1, _across(centres_slope_CD, centres_CD, shrink_C[:, None]), None
+
+
+def _inverse_length(vectors_ND: Tensor) -> Tensor:
+    lengths_N: Tensor = torch.linalg.vector_norm(vectors_ND, dim=1)
+    return lengths_N.clamp_min_(SHORTEST).reciprocal_()
+
+
+def _along(vectors_ND: Tensor, others_ND: Tensor) -> Tensor:
+    """The scalar products (N,) of pairs."""
+    return torch.einsum("nd,nd->n", vectors_ND, others_ND)
+
+
+def _across(slope_ND: Tensor, vectors_ND: Tensor, shrink_N1: Tensor) -> Tensor:
+    """The slope without its part along the vectors, in place: their length changes no cosine."""
+    along_N1 = _along(slope_ND, vectors_ND)[:, None] * shrink_N1.square()
+    return slope_ND.addcmul_(vectors_ND, along_N1, value=-1)
+
+
+def own_and_others(
+    points_BD: Tensor, factor: Tensor | float, centres_CD: Tensor, labels_B: Tensor
+) -> tuple[Tensor, Tensor]:
+    """cos θ_y (B,) and r = ln Σ_{j≠y} e^(n·cos θ_j) (B,); factor: n, a number or (B, 1)."""
+    if not isinstance(factor, Tensor):
+        factor = points_BD.new_full((1, 1), factor)
+    cosine_B, others_B = _CentreSoftmax.apply(points_BD, factor, centres_CD, labels_B)  # type: ignore[no-untyped-call]
+    return cosine_B, others_B
+
+
+def exact_angle(points_BD: Tensor, centres_CD: Tensor, labels_B: Tensor, cosine_B: Tensor) -> Tensor:
+    """θ_y (B,) in rad, with the slope dθ = −d cos θ_y / sin θ_y, bounded where that is infinite.
+
+    Its value is 2·asin(‖a − b‖/2) of the unit vectors, or π − 2·asin(‖a + b‖/2) where they point apart: near 0 and π
+    a cosine has too few digits for it.
+    """
+    with torch.no_grad():
+        own_BD, opposite_B = centres_CD.index_select(0, labels_B), cosine_B < 0
+        towards_B = torch.where(opposite_B, 1.0, -1.0) * _inverse_length(own_BD)
+        apart_BD = (points_BD * _inverse_length(points_BD)[:, None]).addcmul_(own_BD, towards_B[:, None])
+        nearest_B = 2 * torch.asin(torch.linalg.vector_norm(apart_BD, dim=1) / 2)
+        angle_B = torch.where(opposite_B, math.pi - nearest_B, nearest_B)
+        slope_B = angle_B.sin().clamp_min_(torch.finfo(angle_B.dtype).eps ** 0.5).reciprocal_()
+    return angle_B - (cosine_B - cosine_B.detach()) * slope_B
