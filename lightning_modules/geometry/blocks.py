@@ -39,6 +39,21 @@ def nearest(points_ND: Tensor, centres_KD: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat(which), torch.cat(cost)
 
 
+def sums_of_nearest(points_ND: Tensor, centres_KD: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums (K, D) and numbers (K, 1) of the points that are nearest to each centre; of several nearest ones, to each.
+
+    By sums and products alone: looking each point's centre up, and adding point after point, takes five times as long.
+    """
+    squares_K1 = centres_KD.square().sum(1, keepdim=True)
+    sums_KD, counts_K1 = torch.zeros_like(centres_KD), torch.zeros_like(squares_K1)
+    for block in rows(len(points_ND), len(centres_KD)):
+        cost_KB = torch.addmm(squares_K1, centres_KD, points_ND[block].T, alpha=-2)
+        is_nearest_KB = torch.sub(cost_KB.amin(0), cost_KB, out=cost_KB).sign_().add_(1)  # 0 or −1, and then 1 or 0
+        sums_KD.addmm_(is_nearest_KB, points_ND[block])
+        counts_K1 += is_nearest_KB.sum(1, keepdim=True)
+    return sums_KD, counts_K1
+
+
 def neighbours(points_ND: Tensor, number: int) -> Iterator[tuple[slice, Tensor]]:
     """For block after block of points the indices (B, number) of their nearest others, the nearest first."""
     mode = "donot_use_mm_for_euclid_dist" if points_ND.shape[1] <= FEW_DIMENSIONS else "use_mm_for_euclid_dist"

@@ -43,22 +43,16 @@ def _lloyd(points_ND: Tensor, centres_KD: Tensor, middle_D: Tensor | None, itera
 
     All around the origin; middle_D: where the centre of the sphere lies, on which the cluster centres stay.
     """
-    clusters = len(centres_KD)
-    assigned_N = torch.full((len(points_ND),), -1, device=points_ND.device)
-    cost = torch.inf
     for _ in range(iterations):
-        moved_N, cost_N = blocks.nearest(points_ND, centres_KD)
-        cost = float(cost_N.sum(dtype=torch.float64))
-        if torch.equal(moved_N, assigned_N):
-            break
-        assigned_N = moved_N
-        sums_KD = torch.zeros_like(centres_KD).index_add_(0, assigned_N, points_ND)
-        counts_K1 = torch.bincount(assigned_N, minlength=clusters)[:, None]
+        sums_KD, counts_K1 = blocks.sums_of_nearest(points_ND, centres_KD)
         means_KD = sums_KD / counts_K1
         if middle_D is not None:
             means_KD = F.normalize(means_KD - middle_D) + middle_D
-        centres_KD = torch.where(counts_K1 > 0, means_KD, centres_KD)
-    return assigned_N, cost
+        before_KD, centres_KD = centres_KD, torch.where(counts_K1 > 0, means_KD, centres_KD)
+        if torch.equal(centres_KD, before_KD):
+            break
+    assigned_N, cost_N = blocks.nearest(points_ND, centres_KD)
+    return assigned_N, float(cost_N.sum(dtype=torch.float64))
 
 
 def kmeans(
