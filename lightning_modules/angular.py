@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 from lightning_modules.centre_softmax import exact_angle, own_and_others
 from lightning_modules.embedding import EmbeddingModule, Trunk, at_least
 
+Magnitude = Literal["feature", "fixed"]
+MAGNITUDES = get_args(Magnitude)
 EXACT_BELOW = 80.0  # ln(1 + e^x) is x to the last digit of any float long before, and e^80 is finite in all of them
 
 
@@ -30,17 +33,32 @@ def monotone_cosine(angle: Tensor) -> Tensor:
 
 
 class AngularHead(EmbeddingModule):
-    """Cross-entropy over n·cos θ_j, the target's replaced by n·target_cosine(θ_y); n is the scale s by default.
+    """Cross-entropy over n·cos θ_j, the target's replaced by n·target_cosine(θ_y).
 
-    scale: s > 0. detach_margin: let the gradient of the target logit ignore the margin's slope, as large-scale
-    trainers do (characteristic gradient detachment, SphereFace-R, arXiv:2109.05565).
+    magnitude: what n is: "fixed", the scale s > 0, as in ArcFace and CosFace, or "feature", the embedding's own length,
+    as in SphereFace. In few dimensions "feature" trains better: an image may go to its class through the middle, where
+    "fixed" leaves it only the way around the sphere, past the other classes. detach_margin: let the gradient of the
+    target logit ignore the margin's slope, as large-scale trainers do (characteristic gradient detachment,
+    SphereFace-R, arXiv:2109.05565).
     """
 
     spherical = True
 
-    def __init__(self, trunk: Trunk, *, scale: float, detach_margin: bool = False) -> None:
+    def __init__(
+        self,
+        trunk: Trunk,
+        *,
+        scale: float | None = None,
+        magnitude: Magnitude = "fixed",
+        detach_margin: bool = False,
+    ) -> None:
         super().__init__(trunk)
-        self.scale = at_least("scale", scale, 1e-3)
+        if magnitude not in MAGNITUDES:
+            raise ValueError(f'magnitude must be "feature" or "fixed", but got magnitude={magnitude!r}')
+        if magnitude == "fixed" and scale is None:
+            raise ValueError('magnitude "fixed" needs a scale, but got scale=None')
+        self.scale = at_least("scale", 1.0 if scale is None else scale, 1e-3)
+        self.by_feature = magnitude == "feature"
         self.detach_margin = detach_margin
         self.centres = nn.Parameter(torch.randn(trunk.num_classes, trunk.embedding_dim))
 
@@ -54,7 +72,7 @@ class AngularHead(EmbeddingModule):
 
     def magnitude(self, embeddings_BD: Tensor) -> Tensor | float:
         """n: what the cosines of each embedding are multiplied by, a number or (B, 1)."""
-        return self.scale
+        return torch.linalg.vector_norm(embeddings_BD, dim=1, keepdim=True) if self.by_feature else self.scale
 
     def target_and_others(self, embeddings_BD: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
         """The target's logit (B,) and ln Σ e^logit (B,) of the others, in float32 at least, whatever the body's."""

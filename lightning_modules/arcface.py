@@ -6,15 +6,23 @@ import math
 
 from torch import Tensor
 
-from lightning_modules.angular import AngularHead, monotone_cosine
+from lightning_modules.angular import AngularHead, Magnitude, monotone_cosine
 from lightning_modules.embedding import Trunk, at_least
 
 
 class ArcFace(AngularHead):
     """margin_rad: m in rad, 0 ≤ m < π; the paper's 0.5 is for thousands of classes in 512 dimensions."""
 
-    def __init__(self, trunk: Trunk, *, margin_rad: float, scale: float, detach_margin: bool = False) -> None:
-        super().__init__(trunk, scale=scale, detach_margin=detach_margin)
+    def __init__(
+        self,
+        trunk: Trunk,
+        *,
+        margin_rad: float,
+        scale: float | None = None,
+        magnitude: Magnitude = "fixed",
+        detach_margin: bool = False,
+    ) -> None:
+        super().__init__(trunk, scale=scale, magnitude=magnitude, detach_margin=detach_margin)
         self.margin_rad = at_least("margin_rad", margin_rad, 0, math.pi)
 
     def target_cosine(self, angle_B: Tensor) -> Tensor:

@@ -14,21 +14,28 @@ def _stage(inputs: int, outputs: int, kernel: int, stride: int) -> list[nn.Modul
     return [convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
 
 
-def strided(image_shape: tuple[int, int, int], embedding_dim: int, width: int = 24) -> nn.Sequential:
-    """The fast default: three strided convolutions (5×5, 3×3, 3×3), a linear layer and batch norm.
+def _layer(inputs: int, outputs: int) -> list[nn.Module]:
+    return [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs)]
 
-    At width 24 on 28 × 28 images 1.3 M multiply-adds, a thirteenth of the reference body's.
+
+def strided(image_shape: tuple[int, int, int], embedding_dim: int, width: int = 16, hidden: int = 128) -> nn.Sequential:
+    """The fast default: three strided convolutions (5×5, 3×3, 3×3), two hidden layers, a linear one and batch norm.
+
+    hidden: units of each hidden layer; with 0 there is none. They cost little and are what few dimensions need: the
+    classes do not lie around a circle or a sphere in an order that a linear layer finds. With the defaults 0.75 M
+    multiply-adds on 28 × 28 images, a 23rd of the reference body's.
     """
     rows, columns, channels = image_shape
-    cells = math.ceil(rows / 8) * math.ceil(columns / 8)
-    return nn.Sequential(
+    features = 4 * width * math.ceil(rows / 8) * math.ceil(columns / 8)
+    layers = [
         *_stage(channels, width, 5, stride=2),
         *_stage(width, 2 * width, 3, stride=2),
         *_stage(2 * width, 4 * width, 3, stride=2),
         nn.Flatten(),
-        nn.Linear(4 * width * cells, embedding_dim, bias=False),
-        nn.BatchNorm1d(embedding_dim),
-    )
+    ]
+    for inputs in (features, hidden) if hidden else ():
+        layers += [*_layer(inputs, hidden), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers, *_layer(hidden or features, embedding_dim))
 
 
 def reference(image_shape: tuple[int, int, int], embedding_dim: int, depth: int = 8) -> nn.Sequential:

@@ -7,15 +7,23 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lightning_modules.angular import AngularHead
+from lightning_modules.angular import AngularHead, Magnitude
 from lightning_modules.embedding import Trunk, at_least
 
 
 class CosFace(AngularHead):
     """margin_cos: m as a cosine, 0 ≤ m < 2; the paper's 0.35 is for thousands of classes in 512 dimensions."""
 
-    def __init__(self, trunk: Trunk, *, margin_cos: float, scale: float, detach_margin: bool = False) -> None:
-        super().__init__(trunk, scale=scale, detach_margin=detach_margin)
+    def __init__(
+        self,
+        trunk: Trunk,
+        *,
+        margin_cos: float,
+        scale: float | None = None,
+        magnitude: Magnitude = "fixed",
+        detach_margin: bool = False,
+    ) -> None:
+        super().__init__(trunk, scale=scale, magnitude=magnitude, detach_margin=detach_margin)
         self.margin_cos = at_least("margin_cos", margin_cos, 0, 2)
 
     def target_cosine(self, angle_B: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from lightning_modules.angular import AngularHead, monotone_cosine
+from lightning_modules.angular import AngularHead, Magnitude, monotone_cosine
 from lightning_modules.embedding import Trunk, at_least
 
 
@@ -25,10 +25,11 @@ class Hybrid(AngularHead):
         *,
         margin_rad: float,
         crossover_rad: float,
-        scale: float,
+        scale: float | None = None,
+        magnitude: Magnitude = "fixed",
         detach_margin: bool = False,
     ) -> None:
-        super().__init__(trunk, scale=scale, detach_margin=detach_margin)
+        super().__init__(trunk, scale=scale, magnitude=magnitude, detach_margin=detach_margin)
         self.crossover_rad = at_least("crossover_rad", crossover_rad, 1e-6)
         largest = math.pi / math.tanh(math.pi / crossover_rad)  # beyond it g(π) ≥ 2π
         self.margin_rad = at_least("margin_rad", margin_rad, 0, largest)

@@ -177,9 +177,11 @@ def parameters_of(study: Study, data: TrialData) -> int:
     rows, columns, channels = data.train.image_shape
     dimensions = study.embedding_dim
     if study.body.name == "strided":
-        width = study.body.width or 24
-        cells = math.ceil(rows / 8) * math.ceil(columns / 8)
-        body = width * (25 * channels + 90 * width + 4 * cells * dimensions + 14) + 2 * dimensions
+        width = 16 if study.body.width is None else study.body.width
+        hidden = 128 if study.body.hidden is None else study.body.hidden
+        features = 4 * width * math.ceil(rows / 8) * math.ceil(columns / 8)
+        head = hidden * (features + hidden + dimensions + 4) if hidden else features * dimensions
+        body = width * (25 * channels + 90 * width + 14) + head + 2 * dimensions
     else:
         depth = study.body.depth or 8
         body = 32 * (25 * channels + 1) + 9 * 16 * (32 + 16 * (depth - 1)) + 32 * depth + 147 * dimensions

@@ -77,21 +77,26 @@ class Data(Section):
 
 
 class Body(Section):
-    """The network under the heads. width belongs to strided, depth to reference."""
+    """The network under the heads. width and hidden belong to strided, depth to reference."""
 
     name: Literal["strided", "reference"] = "strided"
     width: Annotated[int, Field(ge=1, le=1024)] | None = None
+    hidden: Annotated[int, Field(ge=0, le=65_536)] | None = None
     depth: Annotated[int, Field(ge=1, le=100)] | None = None
 
     def options(self) -> dict[str, int]:
-        return {key: value for key, value in (("width", self.width), ("depth", self.depth)) if value is not None}
+        return self.model_dump(exclude={"name"}, exclude_none=True)
 
 
 class Training(Section):
-    """How every head is trained; a head's own block overrides what may be searched."""
+    """How every head is trained; a head's own block overrides what may be searched.
+
+    shift_px: by how many pixels training images are moved at most, each anew in every epoch; 0 for not at all.
+    """
 
     epochs: Count = 12
-    batch_size: Annotated[int, Field(ge=16)] = 256
+    batch_size: Annotated[int, Field(ge=16)] = 128
+    shift_px: Annotated[int, Field(ge=0, le=64)] = 1
     seed: WholeOrAuto = AUTO
     lr: Space = AUTO
     weight_decay: Space = AUTO
@@ -272,16 +277,25 @@ class Study(Section):
         }
 
     def _space(self, head: str, num_classes: int) -> dict[str, Searched]:
-        space = {}
+        """Without the settings that are never read, for what they depend on never has that value."""
+        space: dict[str, Searched] = {}
         for name, setting in settings_of(head).items():
-            auto = setting.auto(num_classes, self.embedding_dim)
-            written = self.heads[head].get(name, getattr(self.training, name, AUTO) if name in TRAINING else AUTO)
+            if setting.when and not space[setting.when[0]].parameter.contains(setting.when[1]):
+                continue
+            auto, written = setting.auto(num_classes, self.embedding_dim), self._written(head, name)
             if written == AUTO:
                 space[name] = Searched(auto.parameter, auto.start, auto.reason, setting.when)
                 continue
             parameter = parameters.parse(written)
             space[name] = Searched(parameter, nearest(parameter, auto.start), AS_WRITTEN, setting.when)
         return space
+
+    def _written(self, head: str, name: str) -> Any:
+        """What the study says of a setting of a head. Where it gives a scale and no magnitude, that scale is used."""
+        own = self.heads[head]
+        if name == "magnitude" and name not in own and "scale" in own:
+            return {"value": "fixed"}
+        return own.get(name, getattr(self.training, name, AUTO) if name in TRAINING else AUTO)
 
 
 def nearest(parameter: parameters.Parameter, default: parameters.Value) -> parameters.Value:

@@ -131,15 +131,11 @@ def _combinations(study: Study) -> Iterable[Problem]:
         )
     if data.source == "mnist" and data.path is not None:
         yield Problem("data.path", "mnist comes with the package", data.path, "remove path, or write source: idx")
-    if body.name == "strided" and body.depth is not None:
-        yield Problem(
-            "body.depth",
-            "depth belongs to the reference body",
-            str(body.depth),
-            "remove it, or name: reference",
-        )
-    if body.name == "reference" and body.width is not None:
-        yield Problem("body.width", "width belongs to the strided body", str(body.width), "remove it, or name: strided")
+    for option, given in body.options().items():
+        owner = "reference" if option == "depth" else "strided"
+        if body.name != owner:
+            rule = f"{option} belongs to the {owner} body"
+            yield Problem(f"body.{option}", rule, str(given), f"remove it, or name: {owner}")
     if search.grace_epochs > training.epochs:
         rule = f"grace_epochs is at most the number of epochs, {training.epochs}"
         yield Problem("search.grace_epochs", rule, str(search.grace_epochs), f"write {max(1, training.epochs // 3)}")

@@ -26,6 +26,8 @@ from lightning_modules.blueprint import Blueprint
 from lightning_modules.data.splits import TrialData
 
 if TYPE_CHECKING:
+    from lightning_modules.data.batches import ImageBatches
+    from lightning_modules.embedding import EmbeddingModule
     from orchestrator.study import Profile, Study
 
 CHECKPOINT = "last.ckpt"
@@ -43,6 +45,7 @@ class Task:
 
     epochs: int
     batch_size: int
+    shift_px: int
     embedding_dim: int
     body: str
     body_options: dict[str, int]
@@ -55,6 +58,7 @@ class Task:
         return cls(
             epochs=study.training.epochs,
             batch_size=study.training.batch_size,
+            shift_px=study.training.shift_px,
             embedding_dim=study.embedding_dim,
             body=study.body.name,
             body_options=study.body.options(),
@@ -178,6 +182,13 @@ def trainer_of(profile: Profile, epochs: int, callback: Any, **together: Any) ->
     )
 
 
+def batches_for(module: EmbeddingModule, data: TrialData, task: Task, seed: int) -> ImageBatches:
+    """What a head is fed with: the same for a trial and for whoever measures how long one takes."""
+    from lightning_modules.data.batches import ImageBatches
+
+    return ImageBatches(data, task.batch_size, seed, module.images_per_class, task.shift_px)
+
+
 def fit(
     trial: dict[str, Any], data: TrialData, task: Task, started: float, report: Report, checkpoint: Any, **together: Any
 ) -> None:
@@ -187,11 +198,9 @@ def fit(
     """
     profile = task.profiles[trial["head"]]
     reset_process(trial["seed"], max(1, int(profile.cpu)))
-    from lightning_modules.data.batches import ImageBatches
-
     module = blueprint(trial["head"], trial["params"], data, task).build()
     trainer = trainer_of(profile, task.epochs, _reporter(task, started, report), **together)
-    batches = ImageBatches(data, task.batch_size, trial["seed"], module.images_per_class)
+    batches = batches_for(module, data, task, trial["seed"])
     with _opened(checkpoint) as path:
         trainer.fit(module, datamodule=batches, ckpt_path=path, weights_only=True)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lightning_modules import shards
 from lightning_modules.data.images import LabelledImages
+from lightning_modules.data.shifts import shifted
 from lightning_modules.data.splits import TrialData
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -60,29 +61,45 @@ def balanced(
 class IndexedBatches:
     """Iterates (images uint8, labels int64) over an order (batches, batch_size) of image numbers.
 
-    rank, workers: of a batch that several share, each gets every `workers`-th image from its rank on, and all labels.
+    offsets: by which each image is moved (batches, batch_size, 2), in px. rank, workers: of a batch that several share,
+    each gets every `workers`-th image from its rank on, and all labels.
     """
 
     def __init__(
-        self, data: LabelledImages, order: list[NDArray[np.intp]] | NDArray[np.intp], rank: int = 0, workers: int = 1
+        self,
+        data: LabelledImages,
+        order: list[NDArray[np.intp]] | NDArray[np.intp],
+        offsets: NDArray[np.int8] | None = None,
+        rank: int = 0,
+        workers: int = 1,
     ) -> None:
-        self.data, self.order, self.rank, self.workers = data, order, rank, workers
+        self.data, self.order, self.offsets, self.rank, self.workers = data, order, offsets, rank, workers
 
     def __len__(self) -> int:
         return len(self.order)
 
     def __iter__(self) -> Iterator[Batch]:
-        for index in self.order:  # indexing copies, so a read-only array in shared memory is never aliased
-            own = index[self.rank :: self.workers]
-            yield torch.from_numpy(self.data.images[own]), torch.from_numpy(self.data.labels[index])
+        most_px = 0 if self.offsets is None else int(np.abs(self.offsets).max(initial=0))
+        for number, index in enumerate(self.order):
+            own = slice(self.rank, None, self.workers)
+            images = self.data.images[index[own]]  # a copy: a read-only array in shared memory is never aliased
+            if self.offsets is not None and most_px:
+                images = shifted(images, self.offsets[number, own], most_px)
+            yield torch.from_numpy(images), torch.from_numpy(self.data.labels[index])
 
 
 class ImageBatches(pl.LightningDataModule):
-    """Feeds a fit from a TrialData; `balance` asks for class-balanced batches (for triplets)."""
+    """Feeds a fit from a TrialData.
 
-    def __init__(self, data: TrialData, batch_size: int, seed: int, balance: int | None = None) -> None:
+    balance: asks for class-balanced batches (for triplets). shift_px: by how much training images are moved at most.
+    """
+
+    def __init__(
+        self, data: TrialData, batch_size: int, seed: int, balance: int | None = None, shift_px: int = 0
+    ) -> None:
         super().__init__()
         self.data, self.batch_size, self.seed, self.balance = data, batch_size, seed, balance
+        self.shift_px = shift_px
 
     def train_dataloader(self) -> Any:
         """The batches of the trainer's current epoch; the trainer must reload them every epoch."""
@@ -90,8 +107,11 @@ class ImageBatches(pl.LightningDataModule):
         rng = np.random.default_rng([self.seed, epoch])
         labels = self.data.train.labels
         if self.balance is None:
-            return self._shared(self.data.train, shuffled(labels, self.batch_size, rng))
-        return self._shared(self.data.train, balanced(labels, self.batch_size, self.balance, rng))
+            order = shuffled(labels, self.batch_size, rng)
+        else:
+            order = balanced(labels, self.batch_size, self.balance, rng)
+        offsets = rng.integers(-self.shift_px, self.shift_px, (*order.shape, 2), np.int8, endpoint=True)
+        return self._shared(self.data.train, order, offsets)
 
     def val_dataloader(self) -> Any:
         """All validation images in their own order."""
@@ -99,6 +119,6 @@ class ImageBatches(pl.LightningDataModule):
         chunks = np.array_split(np.arange(size), math.ceil(size / VALIDATION_BATCH))
         return self._shared(self.data.validation, chunks)
 
-    def _shared(self, data: LabelledImages, order: Any) -> IndexedBatches:
+    def _shared(self, data: LabelledImages, order: Any, offsets: NDArray[np.int8] | None = None) -> IndexedBatches:
         """This worker's part of every batch, where there are several."""
-        return IndexedBatches(data, order, shards.rank(), shards.workers())
+        return IndexedBatches(data, order, offsets, shards.rank(), shards.workers())

@@ -39,12 +39,20 @@ def test_every_parameter_of_a_body_is_trained_and_every_pixel_counts(name: str) 
 
 
 def test_the_strided_body_costs_what_its_docstring_says() -> None:
-    assert multiply_adds(bodies.strided((28, 28, 1), 3, width=24), (28, 28, 1)) == pytest.approx(1.3e6, rel=0.02)
-
-
-def test_the_default_reference_body_costs_thirteen_strided_ones() -> None:
-    reference = multiply_adds(bodies.reference((28, 28, 1), 3), (28, 28, 1))
+    shape = (28, 28, 1)
+    strided, reference = (
+        multiply_adds(bodies.strided(shape, 3), shape),
+        multiply_adds(bodies.reference(shape, 3), shape),
+    )
+    assert strided == pytest.approx(0.75e6, rel=0.01)
     assert reference == pytest.approx(17e6, rel=0.03)
+    assert round(reference / strided) == 23
+
+
+@pytest.mark.parametrize(("hidden", "sizes"), [(0, [(1024, 3)]), (50, [(1024, 50), (50, 50), (50, 3)])])
+def test_hidden_layers_of_the_strided_body(hidden: int, sizes: list[tuple[int, int]]) -> None:
+    body = bodies.strided((28, 28, 1), 3, hidden=hidden)
+    assert [(layer.in_features, layer.out_features) for layer in body if isinstance(layer, nn.Linear)] == sizes
 
 
 def test_width_scales_the_strided_body() -> None:

@@ -197,7 +197,7 @@ def test_a_grid_that_is_much_too_large_is_refused(tiny_study: MakeStudy, tmp_pat
     study = tiny_study(search={"searcher": "grid", "grid_points": 100}, heads={"arcface": {}})
     (problem,) = refused(study, tmp_path / "r")
     assert problem.place == "heads.arcface"
-    assert problem.value == "100,000,000 points"
+    assert problem.value == "2,000,000 points"
     assert "at most 100,000 points" in problem.rule
 
 

@@ -19,12 +19,19 @@ PARAMS = {"lr": 0.01, "head_lr": 0.05}
 @pytest.mark.parametrize("shape", [(28, 28), (30, 17, 3)])
 @pytest.mark.parametrize(
     "body",
-    [{"name": "strided"}, {"name": "strided", "width": 5}, {"name": "reference"}, {"name": "reference", "depth": 2}],
+    [
+        {"name": "strided"},
+        {"name": "strided", "width": 5},
+        {"name": "strided", "hidden": 0},
+        {"name": "strided", "width": 3, "hidden": 7},
+        {"name": "reference"},
+        {"name": "reference", "depth": 2},
+    ],
 )
 def test_the_count_of_weights_is_the_models_own(shape: tuple[int, ...], body: dict[str, Any]) -> None:
     images = LabelledImages(np.zeros((20, *shape), np.uint8), np.arange(20) % 10)
     data = TrialData(images, images, 10, 0.0, 1.0)
     study = Study.model_validate({"name": "x", "heads": {"softmax": {}}, "body": body, "embedding_dim": 4})
-    task = Task(1, 16, 4, study.body.name, study.body.options(), np.arange(5), {})
+    task = Task(1, 16, 0, 4, study.body.name, study.body.options(), np.arange(5), {})
     module = blueprint("softmax", PARAMS, data, task).build()
     assert parameters_of(study, data) == sum(parameter.numel() for parameter in module.parameters())

@@ -33,7 +33,25 @@ def test_every_head_gets_all_its_settings_in_order() -> None:
     spaces = study.spaces(10)
     assert list(spaces) == list(HEADS)
     for head, space in spaces.items():
-        assert list(space) == list(settings_of(head))
+        never_read = {"scale"} if head == "hybrid" else set()  # its magnitude is "feature" in 3-D
+        assert list(space) == [name for name in settings_of(head) if name not in never_read]
+
+
+@pytest.mark.parametrize("head", ["arcface", "cosface", "sphereface", "hybrid"])
+def test_a_scale_that_a_study_gives_is_used(head: str) -> None:
+    space = make_study(heads={head: {"scale": 20}}).spaces(10)[head]
+    assert (space["scale"].parameter, space["magnitude"].parameter) == (Choice((20,)), Choice(("fixed",)))
+
+
+def test_a_study_that_gives_a_scale_and_a_magnitude_means_both() -> None:
+    magnitude = {"values": ["fixed", "feature"]}
+    space = make_study(heads={"arcface": {"scale": 20, "magnitude": magnitude}}).spaces(10)["arcface"]
+    assert space["magnitude"].parameter == Choice(("fixed", "feature"))
+    assert space["scale"].when == ("magnitude", "fixed")
+
+
+def test_a_scale_that_is_never_read_is_left_out() -> None:
+    assert "scale" not in make_study(heads={"arcface": {"magnitude": "feature"}}).spaces(10)["arcface"]
 
 
 def test_auto_takes_bounds_from_classes_and_dimensions() -> None:

@@ -47,7 +47,7 @@ def reports(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, A
 
 
 def task(epochs: int = 2) -> Task:
-    return Task(epochs, 64, 3, "strided", {"width": 4}, SAMPLE, {"arcface": Profile()})
+    return Task(epochs, 64, 0, 3, "strided", {"width": 4}, SAMPLE, {"arcface": Profile()})
 
 
 def config(checkpoint: str | None = None, **params: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from search_spaces.parameters import Choice, Range
 
 CLASSES = [2, 3, 4, 5, 10, 26, 100, 157, 158, 400, 1000]
 DIMENSIONS = [2, 3, 4, 5, 8, 16, 64, 128, 512]
+ANGULAR = ["arcface", "cosface", "sphereface", "hybrid"]
 SETTINGS = [(head, name) for head in HEADS for name in settings_of(head)]
 SHAPES = [(classes, dimensions) for classes in CLASSES for dimensions in DIMENSIONS]
 
@@ -69,10 +70,11 @@ def test_what_a_head_needs_is_never_left_out(head: str) -> None:
 
 def test_a_condition_names_an_earlier_setting_and_one_of_its_values() -> None:
     conditions = [(head, name, s.when) for head in HEADS for name, s in HEADS[head].items() if s.when]
-    assert conditions == [("sphereface", "scale", ("magnitude", "fixed"))]
-    names = list(HEADS["sphereface"])
-    assert names.index("magnitude") < names.index("scale")
-    assert HEADS["sphereface"]["magnitude"].valid.contains("fixed")
+    assert conditions == [(head, "scale", ("magnitude", "fixed")) for head in ANGULAR]
+    for head in ANGULAR:
+        names = list(HEADS[head])
+        assert names.index("magnitude") < names.index("scale")
+        assert HEADS[head]["magnitude"].valid.contains("fixed")
 
 
 def test_two_dimensional_mnist_gets_margins_that_ten_classes_can_satisfy() -> None:
@@ -88,10 +90,10 @@ def test_two_dimensional_mnist_gets_margins_that_ten_classes_can_satisfy() -> No
 
 
 SEARCHED = {
-    "softmax": {"lr", "head_lr", "weight_decay", "warmup_share"},
+    "softmax": {"lr", "head_lr", "weight_decay", "label_smoothing"},
     "triplet": {"lr", "margin_dist", "mining", "normalise"},
-    "arcface": {"lr", "head_lr", "margin_rad", "scale"},
-    "cosface": {"lr", "head_lr", "margin_cos", "scale"},
+    "arcface": {"lr", "margin_rad", "magnitude", "scale"},
+    "cosface": {"lr", "margin_cos", "magnitude", "scale"},
     "sphereface": {"lr", "margin_mult", "magnitude", "scale"},
     "hybrid": {"lr", "margin_rad", "crossover_rad", "scale"},
 }
@@ -101,17 +103,29 @@ SEARCHED = {
 @pytest.mark.parametrize(("classes", "dimensions"), [(2, 2), (10, 2), (10, 3), (10, 16), (1000, 128)])
 def test_every_head_searches_four_settings(head: str, classes: int, dimensions: int) -> None:
     autos = {name: setting.auto(classes, dimensions) for name, setting in settings_of(head).items()}
-    assert {name for name, auto in autos.items() if not auto.parameter.is_constant} == SEARCHED[head]
+    searched = {name for name, auto in autos.items() if not auto.parameter.is_constant}
+    if head == "hybrid" and dimensions <= 3:  # its magnitude is "feature" there, and a scale would not be read
+        assert searched - {"scale"} == SEARCHED[head] - {"scale"} | {"head_lr"}
+        assert autos["magnitude"].start == "feature"
+    else:
+        assert searched == SEARCHED[head]
     assert len(SEARCHED[head]) == 4
+
+
+@pytest.mark.parametrize(("dimensions", "start"), [(2, "feature"), (3, "feature"), (16, "fixed")])
+@pytest.mark.parametrize("head", ["arcface", "cosface", "hybrid"])
+def test_few_dimensions_start_with_the_embeddings_own_length(head: str, dimensions: int, start: str) -> None:
+    assert settings_of(head)["magnitude"].auto(10, dimensions).start == start
 
 
 @pytest.mark.parametrize(
     ("head", "name"),
     [
         ("softmax", "weight_decay"),
-        ("softmax", "warmup_share"),
+        ("arcface", "head_lr"),
+        ("cosface", "head_lr"),
         ("sphereface", "head_lr"),
-        ("hybrid", "head_lr"),
+        ("hybrid", "magnitude"),
     ],
 )
 def test_what_makes_the_contest_equal_says_so(head: str, name: str) -> None:
