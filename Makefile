@@ -1,6 +1,6 @@
 # make run    set up, then launch the quick study on MNIST: six heads, some minutes
 # make test   set up, then lint, check types and test
-.PHONY: run test lint bench lock clean
+.PHONY: run test lint bench showcase lock clean
 
 PYTHON ?= python3
 PROCESSES ?= 2
@@ -20,6 +20,9 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks
+
+showcase: $(READY)  # README's first picture and tables, from the published studies
+	$(BIN)/python -m orchestrator.showcase
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

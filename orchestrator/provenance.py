@@ -57,11 +57,7 @@ def collect(plan: Plan) -> dict[str, Any]:
         "started": now(),
         "orchestrator": __version__,
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "git": git(),
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "platform": platform.platform(),
-        "processor": _processor(),
+        **machine(),
         "classes": plan.data.num_classes,
         "train_images": len(plan.data.train),
         "cpus": plan.fleet.cpus,
@@ -75,6 +71,17 @@ def collect(plan: Plan) -> dict[str, Any]:
             "split": plan.study.data.split_seed,
         },
         "trials_at_a_time": plan.slots,
+    }
+
+
+def machine() -> dict[str, Any]:
+    """This code, its packages, this processor."""
+    return {
+        "git": git(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "processor": _processor(),
     }
 
 

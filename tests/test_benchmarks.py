@@ -7,11 +7,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 from orchestrator import Results, Study, plan
 from orchestrator.files import write_atomic
-from orchestrator.records import Trial
-from tests.benchmarks import scale, tracking
+from orchestrator.records import Trial, replay
+from tests.benchmarks import losses, records, scale, tracking, whole_search
 
 
 @pytest.fixture
@@ -19,9 +20,11 @@ def overhead() -> ModuleType:
     return importlib.import_module("tests.benchmarks.overhead")
 
 
-def test_the_study_of_the_overhead_benchmark_is_forty_trials_of_one_epoch(overhead: ModuleType, tmp_path: Path) -> None:
+def test_the_study_of_the_overhead_benchmark_is_sixteen_trials_of_one_epoch(
+    overhead: ModuleType, tmp_path: Path
+) -> None:
     planned = plan.make(Study.load("quick", overhead.OVERRIDES), tmp_path)
-    assert (planned.trials, planned.epochs) == (40, 40)
+    assert (planned.trials, planned.epochs) == (16, 16)
 
 
 def test_overhead_is_what_is_left_of_the_wall_time_beside_training(overhead: ModuleType, tmp_path: Path) -> None:
@@ -66,3 +69,39 @@ def test_scale_is_measured_between_marks(monkeypatch: pytest.MonkeyPatch) -> Non
     assert marks.found["seconds_per_trial_0_to_2"] == 1.5
     assert marks.found["seconds_per_trial_2_to_4"] == 3.0
     assert marks.found["driver_mb_at_4"] > 10
+
+
+def test_both_whole_searches_are_of_the_same_trials(tmp_path: Path) -> None:
+    same, own = (plan.make(Study.load("mnist_3d", each), tmp_path) for each in (whole_search.SAME, whole_search.OURS))
+    assert same.trials == own.trials == whole_search.TRIALS
+    assert same.study.training.epochs == whole_search.EPOCHS
+    (space,) = same.spaces.values()
+    assert space["magnitude"].parameter.is_constant
+
+
+@pytest.mark.filterwarnings("ignore:__array_wrap__ must accept context:DeprecationWarning")  # the library's
+@pytest.mark.parametrize("number", range(len(losses.ANGULAR) + len(losses.MINED)))
+def test_both_ways_of_a_loss_compute_the_same_gradient(number: int) -> None:
+    head, ours, theirs = losses.pairs(10)[number]
+    slopes = [step() for step in (ours, theirs)]
+    assert slopes[0].norm() > 0
+    torch.testing.assert_close(*slopes, rtol=1e-3, atol=1e-6, msg=head)
+
+
+def test_the_peak_of_memory_is_what_a_step_holds_at_a_time() -> None:
+    kept: list[torch.Tensor] = []
+
+    def step() -> None:
+        first = torch.zeros(1000)
+        del first
+        second, third = torch.zeros(2000), torch.zeros(500)
+        kept[:] = [second + 1]
+        del second, third
+
+    assert losses.peak_bytes(step) == pytest.approx(4 * (2000 + 500 + 2000), rel=0.01)
+
+
+def test_the_records_of_the_benchmark_are_those_of_a_search() -> None:
+    trials = replay([event for number in range(4) for event in records.of_trial(number)])
+    assert [trial.status for trial in trials.values()] == ["completed"] * 4
+    assert [len(trial.epochs) for trial in trials.values()] == [records.EPOCHS] * 4

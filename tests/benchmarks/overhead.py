@@ -1,4 +1,4 @@
-"""What a search costs besides training: 40 one-epoch trials, the time of each split up."""
+"""What a search costs besides training: 16 one-epoch trials, the time of each split up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orchestrator import Results, Study, launch
 OVERRIDES = (
     "name=overhead",
     "training.epochs=1",
-    "search.trials_per_head=20",
+    "search.trials_per_head=8",
     "search.scheduler=none",
     "search.grace_epochs=1",
     "confirmation.top=0",

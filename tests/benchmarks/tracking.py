@@ -21,14 +21,14 @@ from tests.wandb_server import Fault, WandbServer
 
 OVERRIDES = (
     "name=tracked",
-    "training.epochs=3",
+    "training.epochs=2",
     "search.trials_per_head=4",
     "search.scheduler=none",
     "confirmation.top=0",
     "heads={arcface: , cosface: }",
 )
 WAYS = ("off", "offline", "online")
-ROUNDS = 2
+ROUNDS = 1
 
 
 def measure() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.tutorial TRIALS EPOCHS WIDTH`: a search of ArcFace as public tutorials would write it.
+"""`python -m tests.benchmarks.tutorial TRIALS EPOCHS`: a search of ArcFace as public tutorials would write it.
 
 The yardstick of `whole_search`: images as items of a dataset through PIL and a DataLoader, one Lightning module in a
 function trainable, Tune's defaults, k-means from scikit-learn. Data, split, body, batch and epochs are the project's.
@@ -53,7 +53,7 @@ def train(config: dict[str, Any]) -> None:
     class Module(pl.LightningModule):
         def __init__(self) -> None:
             super().__init__()
-            self.body = strided((28, 28, 1), 3, config["width"])
+            self.body = strided((28, 28, 1), 3)
             self.centres = nn.Parameter(torch.randn(10, 3))
             self.seen: list[Any] = []
 
@@ -97,7 +97,8 @@ def train(config: dict[str, Any]) -> None:
     trainer.fit(Module(), DataLoader(Items(data.train), BATCH, shuffle=True), DataLoader(Items(data.validation), BATCH))
 
 
-def main(trials: int, epochs: int, width: int) -> None:
+def main(trials: int, epochs: int) -> None:
+    """The search."""
     began = time.time()
     os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="disabled")
     import ray
@@ -112,7 +113,6 @@ def main(trials: int, epochs: int, width: int) -> None:
             "scale": tune.loguniform(4, 32),
             "lr": tune.loguniform(3e-3, 3e-2),
             "epochs": epochs,
-            "width": width,
             "began": began,
             "log": str(log),
         }

@@ -1,0 +1,142 @@
+"""`make showcase`: what the published studies reached, as README's first picture and table. Reads folders, writes both.
+
+results/mnist-2d, results/mnist-3d ─ sealed tests ─ README.md (between its marks), results/heads.png
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from orchestrator.files import write_atomic
+from orchestrator.gallery import of_heads
+from orchestrator.plots.embedding import Panel, side_by_side
+from orchestrator.plots.style import rendered
+from orchestrator.results import Results
+from orchestrator.verdict.evidence import Estimate
+from orchestrator.verdict.sealed import Scored
+
+BEGIN, END = "<!-- made by: make showcase -->\n", "<!-- end of what make showcase makes -->\n"
+STUDIES = ("mnist-2d", "mnist-3d")
+EXPLAINED = """\
+k-means cluster accuracy on MNIST's {images:,} sealed test images, by angle for heads that tell classes apart by angle,
+by distance for the others: mean, 95% interval and number of models, trained on train and validation images.
+*reference*: the notebooks' single runs, by distance (`results/reference.yaml`). *less computed*: how many times fewer
+multiply-adds than theirs a model's training took.
+"""
+
+
+class Published:
+    """A published study whose test has been opened, beside the reference numbers."""
+
+    def __init__(self, folder: Path, reference: dict[str, Any]) -> None:
+        self.results, self.reference = Results(folder), reference
+
+    @property
+    def dimensions(self) -> int:
+        return self.results.study.embedding_dim
+
+    @property
+    def scored(self) -> dict[str, Scored]:
+        return self.results.test.heads
+
+    def cells(self, head: str) -> list[str]:
+        """Of a head: on its own geometry, by distance, the reference, and how many times less was computed."""
+        scored = self.scored.get(head)
+        if scored is None:
+            return ["–"] * 4
+        euclidean = Estimate.of(found["cluster_accuracy_euclidean"] for found in scored.measures.values())
+        known = self.reference["heads"].get(head)
+        if known is None:
+            return [str(scored.estimate), _short(euclidean), "–", "–"]
+        less = float(known["epochs"]) * self._reference_pass / self._passes
+        return [str(scored.estimate), _short(euclidean), f"{known['accuracy'][self.dimensions]:.4f}", f"{less:.0f} ×"]
+
+    @cached_property
+    def _passes(self) -> float:
+        """Multiply-adds of all forward passes of a final model's training."""
+        study, data = self.results.study, self.results.study.data
+        images = self.results.provenance["train_images"] + data.validation_images
+        return float(study.training.epochs * images) * _multiply_adds(
+            study.body.name, study.body.options(), self.dimensions
+        )
+
+    @cached_property
+    def _reference_pass(self) -> float:
+        """The same of one epoch of the reference."""
+        options = dict(self.reference["body"])
+        each = _multiply_adds(options.pop("name"), options, self.dimensions)
+        return float(self.reference["train_images"] * each)
+
+    def panels(self, heads: Sequence[str]) -> list[Panel]:
+        found = {best.head: best for best in of_heads.bests(self.results)}
+        return [
+            Panel(found[head].points, found[head].labels, f"{head}, {self.dimensions}-D\n{self.scored[head].estimate}")
+            for head in heads
+            if head in found and head in self.scored
+        ]
+
+
+def _short(estimate: Estimate) -> str:
+    return str(estimate).partition(" (n")[0]
+
+
+def _multiply_adds(body: str, options: dict[str, int], dimensions: int) -> float:
+    """Of one MNIST image, by torch's own counter."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from lightning_modules import bodies
+
+    network = bodies.build(body, (28, 28, 1), dimensions, **options).eval()
+    with FlopCounterMode(display=False) as counter:
+        network(torch.zeros(1, 1, 28, 28))
+    return float(counter.get_total_flops()) / 2
+
+
+def table(published: Published, heads: Sequence[str]) -> str:
+    """Markdown: a row for each head."""
+    header = [f"{published.dimensions}-D", "sealed test", "by distance", "reference", "less computed"]
+    rows = [[head, *published.cells(head)] for head in heads]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)) + "\n"
+
+
+def section(published: Sequence[Published], heads: Sequence[str], picture: str) -> str:
+    """What stands between README's marks."""
+    images = max((scored.images for each in published for scored in each.scored.values()), default=0)
+    parts = [f"![The embeddings of {', '.join(heads)}]({picture})\n", EXPLAINED.format(images=images)]
+    for each in published:
+        said = "; ".join(each.results.test.verdicts())
+        parts += [table(each, heads), f"In {each.dimensions}-D, paired by seed and corrected for all pairs: {said}.\n"]
+    return "\n".join(parts)
+
+
+def inserted(readme: str, content: str) -> str:
+    """README with that between its marks. Raises ValueError where they are missing."""
+    before, mark, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not mark or not end:
+        raise ValueError(f"README has no place for it: {BEGIN.strip()} … {END.strip()}")
+    return f"{before}{BEGIN}{content}{END}{after}"
+
+
+def main(root: Path = Path()) -> None:
+    """Of the repository at `root`."""
+    results = root / "results"
+    reference = YAML(typ="safe").load((results / "reference.yaml").read_text())
+    published = [Published(results / name, reference) for name in STUDIES if (results / name / "test.jsonl").exists()]
+    heads = [*reference["heads"], "hybrid"]
+    panels = [panel for each in published for panel in each.panels(heads)]
+    picture = results / "heads.png"
+    write_atomic(picture, rendered(side_by_side(panels, columns=len(heads), inches=3.0), "png", dpi=110))
+    readme = root / "README.md"
+    content = section(published, heads, str(picture.relative_to(root)))
+    write_atomic(readme, inserted(readme.read_text(), content))
+
+
+if __name__ == "__main__":
+    main()

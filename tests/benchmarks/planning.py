@@ -1,0 +1,46 @@
+"""What a plan costs, in a process that has everything imported: of MNIST, and of spaces for more classes.
+
+The yardstick is reading the same images from disk, which no plan can do without. Bounds for many classes in many
+dimensions come from an arrangement that is optimised; it is done once in a process.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lightning_modules.data import mnist
+from orchestrator import Study, plan
+from search_spaces import bounds
+
+ROUNDS = 3
+SIZES = ((10, 16), (100, 16), (100_000, 512))  # classes, dimensions
+
+
+def measure() -> dict[str, Any]:
+    """Seconds, medians of three but for the bounds, and the plan as a ratio to reading the images."""
+    study = Study.load("quick", ["name=planned"])
+    with tempfile.TemporaryDirectory() as temporary:
+        plan_s = median_s(lambda: plan.make(study, Path(temporary)))
+    reading_s = median_s(lambda: mnist.load("train"))
+    found = {"plan_s": plan_s, "reading_s": reading_s, "plan_over_reading": plan_s / reading_s}
+    for classes, dimensions in SIZES:
+        bounds.separation.cache_clear()
+        began = time.perf_counter()
+        bounds.separation(classes, dimensions)
+        found[f"bounds_{classes}_classes_{dimensions}d_s"] = time.perf_counter() - began
+    return found
+
+
+def median_s(job: Callable[[], object]) -> float:
+    """Of three times."""
+    seconds = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        job()
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
