@@ -60,14 +60,15 @@ def test_a_plan_shows_every_space_its_start_and_its_reason(tiny_study: MakeStudy
     text = printed(tables.plan(plan.make(study, tmp_path)))
     cells = rows(text)
     assert cells["lr"][:3] == ["all", "0.002 … 0.03 log", "0.01"]
-    assert cells["head_lr"][0] == "arcface, softmax"
+    assert cells["head_lr"][0] == "softmax"
+    assert cells["magnitude"][0] == "arcface, sphereface"
     assert cells["weight_decay"][:3] == ["softmax", "0.0001 … 0.1 log", "0.01"]
     assert cells["margin_rad"][:3] == ["arcface", "0.05 … 0.7", "0.5"]
     assert "4 classes in 3-D" in cells["margin_rad"][3]
     assert cells["margin_mult"] == ["sphereface", "1.1 … 1.5", "1.4", "as the study says"]
     assert cells["magnitude"][1] == "feature | fixed"
     assert "scale (if magnitude is fixed)" in cells
-    assert "constant  weight_decay (arcface, sphereface) 0.01, warmup_share (arcface, sphereface) 0.25" in text
+    assert "constant  weight_decay (arcface, sphereface) 0.01, warmup_share 0.25" in text
     assert "80 images to train, 40 to validate, 4 classes, 6 × 5 × 1; the test images stay sealed" in text
     assert "3 heads × 2 = 6, 4 at a time" in text
     assert "at most 12 epochs" in text
