@@ -12,6 +12,7 @@ from orchestrator import provenance
 from tests.benchmarks import (
     geometry,
     losses,
+    memory,
     overhead,
     planning,
     records,
@@ -25,7 +26,7 @@ from tests.benchmarks import (
 
 def main() -> None:
     """All of them, or those that are named."""
-    every = (startup, throughput, overhead, whole_search, losses, geometry, planning, records, scale, tracking)
+    every = (startup, throughput, memory, overhead, whole_search, losses, geometry, planning, records, scale, tracking)
     by_name = {each.__name__.rpartition(".")[2]: each for each in every}
     found: dict[str, Any] = {"machine": provenance.machine()}
     for name in sys.argv[1:] or by_name:
