@@ -12,7 +12,7 @@ import torch
 from orchestrator import Results, Study, plan
 from orchestrator.files import write_atomic
 from orchestrator.records import Trial, replay
-from tests.benchmarks import losses, records, scale, tracking, whole_search
+from tests.benchmarks import losses, records, scale, startup, tracking, whole_search
 
 
 @pytest.fixture
@@ -105,3 +105,9 @@ def test_the_records_of_the_benchmark_are_those_of_a_search() -> None:
     trials = replay([event for number in range(4) for event in records.of_trial(number)])
     assert [trial.status for trial in trials.values()] == ["completed"] * 4
     assert [len(trial.epochs) for trial in trials.values()] == [records.EPOCHS] * 4
+
+
+def test_the_launch_of_the_startup_benchmark_is_one_trial(tmp_path: Path) -> None:
+    overrides = [each.removeprefix("--set=") for each in startup.SMALL if each.startswith("--set=")]
+    planned = plan.make(Study.load("quick", overrides), tmp_path)
+    assert (planned.trials, planned.confirming) == (1, 0)

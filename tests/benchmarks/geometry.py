@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +9,7 @@ import torch
 from sklearn.cluster import KMeans
 
 from lightning_modules.geometry import clusters, measures
+from tests.benchmarks.stopwatch import in_turns
 
 POINTS, CLASSES, SPREAD, ROUNDS = 10_000, 10, 0.15, 5
 
@@ -26,6 +24,7 @@ def measure() -> dict[str, Any]:
             lambda points=points_ND: clusters.kmeans(points, CLASSES, spherical=False),
             lambda points=points_ND: KMeans(CLASSES, n_init=10, random_state=0).fit(points.numpy()),
             lambda points=points_ND, labels=labels_N: measures.every_epoch(points, labels, CLASSES, spherical=True),
+            rounds=ROUNDS,
         )
         found[f"kmeans_{dimensions}d_times_as_fast"] = theirs_s / ours_s
         found[f"every_epoch_{dimensions}d_s"] = all_s
@@ -40,14 +39,3 @@ def blobs(dimensions: int) -> tuple[torch.Tensor, torch.Tensor]:
     labels_N = rng.integers(CLASSES, size=POINTS)
     points_ND = centres_CD[labels_N] + SPREAD * rng.normal(size=(POINTS, dimensions))
     return torch.from_numpy(points_ND.astype(np.float32)), torch.from_numpy(labels_N)
-
-
-def in_turns(*jobs: Callable[[], object]) -> list[float]:
-    """The median seconds of each."""
-    seconds: list[list[float]] = [[] for _ in jobs]
-    for _ in range(ROUNDS):
-        for times, job in zip(seconds, jobs, strict=True):
-            began = time.perf_counter()
-            job()
-            times.append(time.perf_counter() - began)
-    return [statistics.median(times) for times in seconds]

@@ -7,8 +7,6 @@ miner (semi-hard) or are all that there are (batch-all), and their mean is over 
 from __future__ import annotations
 
 import math
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +15,7 @@ from torch import Tensor, nn
 
 from lightning_modules import head_class
 from lightning_modules.embedding import Trunk
+from tests.benchmarks.stopwatch import in_turns
 
 SIZES = (10, 10_000, 100_000)
 BATCH, DIMENSIONS, PER_CLASS = 256, 512, 8
@@ -105,13 +104,8 @@ def _step(loss: Callable[..., Tensor], parameters: nn.Module | None, points_BD: 
 def compared(ours: Step, theirs: Step) -> tuple[float, float]:
     """Their time over ours, each the median of steps in turns; our peak of memory over theirs."""
     memory = peak_bytes(ours) / peak_bytes(theirs)
-    seconds: dict[Step, list[float]] = {ours: [], theirs: []}
-    while sum(map(sum, seconds.values())) < ENOUGH_S or len(seconds[ours]) < FEWEST:
-        for step, times in seconds.items():
-            began = time.perf_counter()
-            step()
-            times.append(time.perf_counter() - began)
-    return statistics.median(seconds[theirs]) / statistics.median(seconds[ours]), memory
+    ours_s, theirs_s = in_turns(ours, theirs, rounds=FEWEST, at_least_s=ENOUGH_S)
+    return theirs_s / ours_s, memory
 
 
 def peak_bytes(step: Step) -> int:

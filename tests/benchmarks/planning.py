@@ -6,18 +6,16 @@ dimensions come from an arrangement that is optimised; it is done once in a proc
 
 from __future__ import annotations
 
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lightning_modules.data import mnist
 from orchestrator import Study, plan
 from search_spaces import bounds
+from tests.benchmarks.stopwatch import median_s, timed
 
-ROUNDS = 3
 SIZES = ((10, 16), (100, 16), (100_000, 512))  # classes, dimensions
 
 
@@ -30,17 +28,5 @@ def measure() -> dict[str, Any]:
     found = {"plan_s": plan_s, "reading_s": reading_s, "plan_over_reading": plan_s / reading_s}
     for classes, dimensions in SIZES:
         bounds.separation.cache_clear()
-        began = time.perf_counter()
-        bounds.separation(classes, dimensions)
-        found[f"bounds_{classes}_classes_{dimensions}d_s"] = time.perf_counter() - began
+        found[f"bounds_{classes}_classes_{dimensions}d_s"] = timed(partial(bounds.separation, classes, dimensions))
     return found
-
-
-def median_s(job: Callable[[], object]) -> float:
-    """Of three times."""
-    seconds = []
-    for _ in range(ROUNDS):
-        began = time.perf_counter()
-        job()
-        seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 from orchestrator import Results, Study
 from orchestrator.files import write_atomic
 from orchestrator.records import Event, StudyFolder, Writer, now
+from tests.benchmarks.stopwatch import timed
 
 TRIALS, EPOCHS, ONE_BY_ONE = 10_000, 5, 2_000
 OVERRIDES = ("name=many", f"search.trials_per_head={TRIALS // 2}", "heads={arcface: , cosface: }")
@@ -72,9 +72,3 @@ def bare(path: Path, lines: list[bytes]) -> None:
         for line in lines:
             file.write(line)
             os.fsync(file.fileno())
-
-
-def timed(job: Any) -> float:
-    began = time.perf_counter()
-    job()
-    return time.perf_counter() - began

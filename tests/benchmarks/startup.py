@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.records import StudyFolder
+from tests.benchmarks.stopwatch import median_s
 
 ROUNDS = 3
 PROGRAM = str(Path(sys.executable).parent / "orchestrator")
@@ -26,34 +27,29 @@ SMALL = (
     "--set=search.trials_per_head=1",
     "--set=confirmation.top=0",
     "--set=heads={arcface: }",
+    "--set=search.grace_epochs=1",
     "--no-tracking",
 )
 
 
 def measure() -> dict[str, Any]:
     """Seconds, medians of three; and the launch as a ratio to the imports alone."""
-    imports_s = median_s(sys.executable, "-c", IMPORTS)
+    imports_s = command_s(sys.executable, "-c", IMPORTS)
     first_step_s = statistics.median(to_first_step_s() for _ in range(ROUNDS))
     return {
-        "python_s": median_s(sys.executable, "-c", ""),
+        "python_s": command_s(sys.executable, "-c", ""),
         "imports_s": imports_s,
-        "help_s": median_s(PROGRAM, "--help"),
-        "plan_s": median_s(PROGRAM, "plan", "quick", "--set=name=startup"),
+        "help_s": command_s(PROGRAM, "--help"),
+        "plan_s": command_s(PROGRAM, "plan", "quick", "--set=name=startup"),
         "launch_to_first_step_s": first_step_s,
         "launch_to_first_step_over_imports": first_step_s / imports_s,
     }
 
 
-def median_s(*command: str) -> float:
+def command_s(*command: str) -> float:
     """Wall time of a command, the median of three."""
-    return statistics.median(_seconds(command) for _ in range(ROUNDS))
-
-
-def _seconds(command: tuple[str, ...]) -> float:
     with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True, cwd=folder)
-        return time.perf_counter() - began
+        return median_s(lambda: subprocess.run(command, check=True, capture_output=True, cwd=folder), ROUNDS)
 
 
 def to_first_step_s() -> float:
