@@ -280,14 +280,18 @@ class Study(Section):
         """Without the settings that are never read, for what they depend on never has that value."""
         space: dict[str, Searched] = {}
         for name, setting in settings_of(head).items():
-            if setting.when and not space[setting.when[0]].parameter.contains(setting.when[1]):
-                continue
+            when = setting.when
+            if when:
+                decides = space[when[0]].parameter
+                if not decides.contains(when[1]):
+                    continue
+                when = None if decides.is_constant else when
             auto, written = setting.auto(num_classes, self.embedding_dim), self._written(head, name)
             if written == AUTO:
-                space[name] = Searched(auto.parameter, auto.start, auto.reason, setting.when)
+                space[name] = Searched(auto.parameter, auto.start, auto.reason, when)
                 continue
             parameter = parameters.parse(written)
-            space[name] = Searched(parameter, nearest(parameter, auto.start), AS_WRITTEN, setting.when)
+            space[name] = Searched(parameter, nearest(parameter, auto.start), AS_WRITTEN, when)
         return space
 
     def _written(self, head: str, name: str) -> Any:
