@@ -25,7 +25,7 @@ from orchestrator.searchers import (
     told_apart,
 )
 from orchestrator.selection import SEPARATION
-from orchestrator.study import Study, nearest
+from orchestrator.study import Study, meant, nearest
 
 ANY = "any head"  # whose the trials to come of a joint search are
 
@@ -54,7 +54,7 @@ def starts(study: Study, head: str, space: Space) -> list[Params]:
     """What the first trials of a head take: where the study says to start, then the defaults. A grid takes neither."""
     if study.search.searcher == "grid":
         return []
-    given = study.search.start_at.get(head)
+    given = meant(study.search.start_at.get(head, {}))
     found = [starting_point(space)] if study.search.start_from_defaults else []
     if given:
         first = active(space, lambda name, parameter: nearest(parameter, given.get(name, space[name].start)))

@@ -6,7 +6,7 @@ turns them into distributions once the number of classes is known.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -295,11 +295,13 @@ class Study(Section):
         return space
 
     def _written(self, head: str, name: str) -> Any:
-        """What the study says of a setting of a head. Where it gives a scale and no magnitude, that scale is used."""
-        own = self.heads[head]
-        if name == "magnitude" and name not in own and "scale" in own:
-            return {"value": "fixed"}
-        return own.get(name, getattr(self.training, name, AUTO) if name in TRAINING else AUTO)
+        """What the study says of a setting of a head."""
+        return meant(self.heads[head]).get(name, getattr(self.training, name, AUTO) if name in TRAINING else AUTO)
+
+
+def meant(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Settings of a head as they were given; a scale alone also means the magnitude that reads it."""
+    return {"magnitude": "fixed", **given} if "scale" in given else given
 
 
 def nearest(parameter: parameters.Parameter, default: parameters.Value) -> parameters.Value:

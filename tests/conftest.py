@@ -154,7 +154,7 @@ def build_study() -> Callable[..., StudyFolder]:
 
     def build(
         parent: Path,
-        heads: Sequence[str] = ("softmax", "arcface"),
+        heads: Sequence[str] | Mapping[str, dict[str, Any]] = ("softmax", "arcface"),
         dimensions: int = 3,
         classes: int = CLASSES,
         trials: Mapping[str, Ends] | None = None,
@@ -167,7 +167,7 @@ def build_study() -> Callable[..., StudyFolder]:
         ends = {head: (trials or {}).get(head, ENDS) for head in heads}
         content: dict[str, Any] = {
             "name": f"made-{dimensions}d",
-            "heads": {head: {} for head in heads},
+            "heads": dict(heads) if isinstance(heads, Mapping) else {head: {} for head in heads},
             "data": {"source": "idx", "path": "/nowhere/at/all", "validation_images": POINTS},
             "embedding_dim": dimensions,
             "body": {"width": 2},

@@ -173,7 +173,7 @@ def test_shared_batch_norm_takes_the_weights_and_evaluates_as_torchs() -> None:
     theirs(torch.randn(16, 1, 8, 8))
     ours = shared(copy.deepcopy(theirs))
     images = torch.randn(4, 1, 8, 8)
-    assert sum(isinstance(module, SharedBatchNorm) for module in ours.modules()) == 4
+    assert sum(isinstance(module, SharedBatchNorm) for module in ours.modules()) == 6
     assert list(ours.state_dict()) == list(theirs.state_dict())
     assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in ours.state_dict().items())
     assert torch.equal(ours.eval()(images), theirs.eval()(images))
@@ -183,7 +183,7 @@ def test_every_worker_gets_its_share_of_the_images_and_all_labels(blots: Any) ->
     from lightning_modules.data.batches import ImageBatches, IndexedBatches
 
     order = ImageBatches(blots, 33, seed=1).train_dataloader().order
-    parts = [list(IndexedBatches(blots.train, order, rank, WORKERS)) for rank in range(WORKERS)]
+    parts = [list(IndexedBatches(blots.train, order, rank=rank, workers=WORKERS)) for rank in range(WORKERS)]
     for (images, labels), (others, same), index in zip(*parts, order, strict=True):
         assert (len(images), len(others), len(labels)) == (17, 16, 33)
         assert torch.equal(labels, same)

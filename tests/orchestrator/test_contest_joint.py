@@ -83,7 +83,7 @@ def test_starts_of_a_study_come_before_the_defaults_of_all() -> None:
     assert [(trial.head, trial.params) for trial in played] == [
         ("softmax", defaults["softmax"]),
         ("triplet", defaults["triplet"]),
-        ("arcface", defaults["arcface"] | {"scale": 30.0}),
+        ("arcface", defaults["arcface"] | {"magnitude": "fixed", "scale": 30.0}),
         ("arcface", defaults["arcface"]),
     ]
 

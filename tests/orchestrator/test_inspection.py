@@ -71,7 +71,9 @@ def deciding(build_study: Build, tmp_path_factory: pytest.TempPathFactory) -> St
     noise = {head: 0.01 * chance.standard_normal(TRIALS) for head in places}
     reached = {"softmax": 0.5 + 0.3 * places["softmax"][:, 0] + noise["softmax"], "arcface": 0.9 + noise["arcface"]}
     ends = {head: [([0.1, float(each)], "completed") for each in own] for head, own in reached.items()}
-    made = build_study(tmp_path_factory.mktemp("deciding"), list(places), trials=ends, examined=False)
+    head_lr = {"distribution": "log_uniform_values", "min": 0.005, "max": 0.2}
+    heads = {"softmax": {}, "arcface": {"head_lr": head_lr, "scale": "auto"}}  # ranges alone, four each
+    made = build_study(tmp_path_factory.mktemp("deciding"), heads, trials=ends, examined=False)
     searched, events = Results(made.root).study.searched(), made.events()
     for event in events:
         if event["event"] == "start":

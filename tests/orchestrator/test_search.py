@@ -103,7 +103,7 @@ def test_a_grid_without_a_scheduler_trains_every_trial_to_its_end(
 @pytest.mark.parametrize("trials", [3, 4])
 def test_pbt_moves_margins_while_models_train(load_small: Callable[..., Study], tmp_path: Path, trials: int) -> None:
     study = load_small(
-        heads="{softmax: , arcface: }",
+        heads="{softmax: , arcface: {scale: auto}}",
         training="{epochs: 5, batch_size: 64}",
         search=f"{{trials_per_head: {trials}, searcher: random, scheduler: pbt}}",
     )

@@ -103,9 +103,11 @@ def test_the_first_trial_takes_the_default_or_the_nearest_value_that_the_space_h
 
 
 def test_a_condition_comes_with_its_setting() -> None:
-    space = make_study(heads={"sphereface": {"scale": 12.0}}).spaces(10)["sphereface"]
+    space = make_study(heads={"sphereface": {}}).spaces(10)["sphereface"]
     assert space["scale"].when == ("magnitude", "fixed")
     assert space["margin_mult"].when is None
+    always_read = make_study(heads={"sphereface": {"magnitude": "fixed"}}).spaces(10)["sphereface"]
+    assert always_read["scale"].when is None
 
 
 @pytest.mark.parametrize("classes", [2, 10, 1000])

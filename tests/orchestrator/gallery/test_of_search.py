@@ -69,7 +69,7 @@ def test_no_two_pictures_of_a_study_have_the_same_name(made_study: Callable[...,
     names += [of_heads.side_by_side(results, found).name]
     names += [picture.name for best in found for picture in of_heads.pictures(best)]
     names += [f"{best.head}-epochs" for best in found]
-    assert len(set(names)) == len(names) == 5 + 6 + 1 + 6 * 5 + 5 + 6
+    assert len(set(names)) == len(names) == 5 + 6 + 1 + 6 * 5 + 4 + 6
 
 
 @pytest.mark.parametrize(
