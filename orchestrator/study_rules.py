@@ -31,7 +31,7 @@ def problems(study: Study) -> list[Problem]:
             found.append(Problem(f"resources.heads.{head}", rule, head, fix))
     for name, setting in TRAINING.items():
         found += _values(f"training.{name}", setting, getattr(study.training, name))
-    return found or [*_combinations(study), *_workers(study), *_dimensions(study)]
+    return found or [*_unread(study), *_combinations(study), *_workers(study), *_dimensions(study)]
 
 
 def unknown_heads(heads: Iterable[str]) -> list[Problem]:
@@ -57,6 +57,17 @@ def _values(place: str, setting: Setting, written: Any) -> list[Problem]:
     values = (parameter.low, parameter.high) if isinstance(parameter, parameters.Range) else parameter.values
     refused = ((value, setting.refusal(value)) for value in values)
     return [Problem(place, said[0], shown(value), said[1]) for value, said in refused if said][:1]
+
+
+def _unread(study: Study) -> Iterable[Problem]:
+    """A setting that a study gives is read: what it depends on may have the value that it needs."""
+    for head, block in study.heads.items():
+        for name, written in block.items():
+            when = settings_of(head)[name].when
+            given = block.get(when[0], AUTO) if when else AUTO
+            if when and AUTO not in (written, given) and not parameters.parse(given).contains(when[1]):
+                rule, fix = f"{name} is read where {when[0]} is {when[1]}", f"remove it, or write {when[0]}: {when[1]}"
+                yield Problem(f"heads.{head}.{name}", rule, f"{when[0]}: {shown(given)}", fix)
 
 
 def _dimensions(study: Study) -> list[Problem]:

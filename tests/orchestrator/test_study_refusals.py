@@ -88,6 +88,13 @@ WRONG: list[tuple[str, str, int | None, str, str]] = [
     (BOTH + "data: {path: faces}", "data.path", 3, "mnist comes with the package", "source: idx"),
     (BOTH + "body: {depth: 8}", "body.depth", 3, "depth belongs to the reference body", "name: reference"),
     (BOTH + "body: {name: reference, width: 8}", "body.width", 3, "width belongs to the strided body", "name: strided"),
+    (
+        "name: x\nheads:\n  arcface: {magnitude: feature, scale: 20}\n",
+        "heads.arcface.scale",
+        3,
+        "scale is read where magnitude is fixed",
+        "remove it, or write magnitude: fixed",
+    ),
     (BOTH + "body: {name: reference, hidden: 8}", "body.hidden", 3, "hidden belongs to the strided body", "name: str"),
     (BOTH + "search: {grace_epochs: 13}", "search.grace_epochs", 3, "at most the number of epochs, 12", "write 4"),
     (BOTH + "search: {scheduler: pbt}", "search.searcher", 3, "takes no searcher", "searcher: random"),

@@ -89,9 +89,10 @@ def test_all_heads_on_one_sheet_stand_by_rank_with_how_they_were_measured(made_s
     picture = of_heads.side_by_side(results, found)
     assert [best.head for best in found] == [row.head for row in results.leaderboard]
     assert [axes.get_title() for axes in picture.figure.axes] == [
-        f"{best.head}: 0.9000\nby {'distance' if best.head in ('softmax', 'triplet') else 'angle'}; {best.trial.name}, epoch 3"
+        f"{best.head}: 0.9000\nby {'angle' if best.spherical else 'distance'}; {best.trial.name}, epoch 3"
         for best in found
     ]
+    assert {best.head for best in found if not best.spherical} == {"softmax", "triplet"}
     assert all(best.head in picture.alt for best in found)
     is_drawn(picture)
 

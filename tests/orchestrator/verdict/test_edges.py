@@ -30,7 +30,7 @@ def make_study(head: str, written: dict[str, Any], name: str = "edges", dimensio
     fixed = {
         name: item.start
         for name, item in Study(name="x", heads={head: {}}, embedding_dim=dimensions).spaces(CLASSES)[head].items()
-        if name not in written and not (name == "magnitude" and "scale" in written)
+        if name not in written and name != ("magnitude" if "scale" in written else "scale")
     }
     return Study.model_validate({"name": name, "heads": {head: fixed | written}, "embedding_dim": dimensions})
 
