@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,14 @@ def render(content: Mapping[str, Any]) -> str:
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     inlined = {name: Markup((HERE / file).read_text("utf-8")) for name, file in FILES.items()}
-    plotly = Markup(get_plotlyjs()) if content["scatter"] else ""
+    plotly = Markup(_packed(get_plotlyjs())) if content["scatter"] else ""
     scatter = Markup(content["scatter"] or "")
     return environment.get_template("page.html").render({**content, **inlined, "plotly": plotly, "scatter": scatter})
+
+
+def _packed(code: str) -> str:
+    """Code as the page unpacks it again: 1.9 MB in place of 4.8 MB."""
+    return base64.b64encode(gzip.compress(code.encode(), mtime=0)).decode()
 
 
 FILES = {"style": "style.css", "page_script": "page.js", "scatter_script": "scatter.js"}

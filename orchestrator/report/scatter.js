@@ -1,6 +1,6 @@
 // The interactive scatter: one trace a class, so that a class can be hidden; 3-D, or 2-D where the embedding is.
 "use strict";
-{
+const drawScatter = () => {
   const data = JSON.parse(document.getElementById("scatter-data").textContent);
   const plot = document.getElementById("scatter");
   const choice = document.getElementById("scatter-head");
@@ -91,4 +91,16 @@
   });
 
   draw();
-}
+};
+
+// the plotting library is packed, since it would otherwise be most of the page
+const unpacked = async () => {
+  const bytes = Uint8Array.from(atob(document.getElementById("plotly").textContent), (letter) => letter.charCodeAt(0));
+  const code = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const script = document.createElement("script");
+  script.textContent = await new Response(code).text();
+  document.head.append(script);
+};
+unpacked().then(drawScatter, () => {
+  document.getElementById("scatter").textContent = "The interactive scatter needs a browser of 2023 or later; the pictures below do not.";
+});
