@@ -29,6 +29,9 @@ HEADS: dict[str, dict[str, Any]] = {
 }
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, options) for name, options in HEADS.items()},
+    "softmax-smoothed": ("softmax", {"label_smoothing": 0.1}),
+    "arcface-feature": ("arcface", {"margin_rad": 0.5, "magnitude": "feature"}),
+    "cosface-feature": ("cosface", {"margin_cos": 0.35, "magnitude": "feature"}),
     "sphereface-fixed": ("sphereface", {"margin_mult": 2.7, "magnitude": "fixed", "scale": 16.0}),
     "triplet-semi_hard": ("triplet", {"margin_dist": 0.7, "mining": "semi_hard", "normalise": True}),
     "triplet-batch_all": ("triplet", {"margin_dist": 0.5, "mining": "batch_all"}),

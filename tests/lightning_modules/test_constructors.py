@@ -25,6 +25,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("arcface", {"margin_rad": -0.1, "scale": 16.0}, r"margin_rad must be at least 0 .*margin_rad=-0\.1"),
     ("arcface", {"margin_rad": math.pi, "scale": 16.0}, r"margin_rad must be .*below 3\.14159"),
     ("arcface", {"margin_rad": math.nan, "scale": 16.0}, r"margin_rad must be .*margin_rad=nan"),
+    ("arcface", {"margin_rad": 0.5}, r'magnitude "fixed" needs a scale'),
+    ("softmax", {"label_smoothing": 1.0}, r"label_smoothing must be at least 0 and below 1, .*label_smoothing=1$"),
     ("arcface", {"margin_rad": 0.5, "scale": 0.0}, r"scale must be at least 0\.001 .*scale=0$"),
     ("arcface", {"margin_rad": 0.5, "scale": math.inf}, r"scale must be .*scale=inf"),
     (

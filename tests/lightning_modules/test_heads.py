@@ -61,11 +61,14 @@ def batch(dtype: torch.dtype, centres_CD: Tensor) -> tuple[Tensor, Tensor]:
 CASES: list[tuple[str, Callable[..., Array], dict[str, float], dict[str, Any]]] = [
     ("arcface", arcface, {"margin_rad": 0.5}, {"scale": 16.0}),
     ("arcface", arcface, {"margin_rad": 2.9}, {"scale": 16.0}),
+    ("arcface", arcface, {"margin_rad": 0.5}, {"magnitude": "feature"}),
     ("cosface", cosface, {"margin_cos": 0.35}, {"scale": 16.0}),
+    ("cosface", cosface, {"margin_cos": 0.35}, {"magnitude": "feature"}),
     ("sphereface", sphereface, {"margin_mult": 1.35}, {"magnitude": "feature"}),
     ("sphereface", sphereface, {"margin_mult": 4.0}, {"magnitude": "feature"}),
     ("sphereface", sphereface, {"margin_mult": 2.5}, {"magnitude": "fixed", "scale": 16.0}),
     ("hybrid", hybrid, {"margin_rad": 0.5, "crossover_rad": 0.7}, {"scale": 16.0}),
+    ("hybrid", hybrid, {"margin_rad": 0.5, "crossover_rad": 0.7}, {"magnitude": "feature"}),
     ("hybrid", hybrid, {"margin_rad": 3.1, "crossover_rad": 0.1}, {"scale": 16.0}),
 ]
 
@@ -109,6 +112,16 @@ def test_softmax_is_the_cross_entropy_of_a_linear_layer(
     loss = head.loss(embeddings_BD, labels_B)
     assert loss.dtype == dtype
     assert loss.item() == pytest.approx(cross_entropy(logits, labels_B.numpy()), rel=tolerance)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5])
+def test_label_smoothing_spreads_a_share_of_the_target_over_all_classes(share: float, make_head: Any) -> None:
+    head = make_head("softmax", label_smoothing=share).double()
+    embeddings_BD, labels_B = batch(torch.float64, head.classifier.weight.detach())
+    logits = head.classifier(embeddings_BD).detach().numpy()
+    to_each = [cross_entropy(logits, np.full(len(logits), label)) for label in range(head.num_classes)]
+    expected = (1 - share) * cross_entropy(logits, labels_B.numpy()) + share * float(np.mean(to_each))
+    assert head.loss(embeddings_BD, labels_B).item() == pytest.approx(expected, rel=1e-12)
 
 
 def assert_falls(head: Any, target_logits: Callable[..., Tensor]) -> None:
