@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import nn
 
 BODIES = ("strided", "reference")
@@ -64,3 +65,13 @@ def build(name: str, image_shape: tuple[int, int, int], embedding_dim: int, **op
     if name == "reference":
         return reference(image_shape, embedding_dim, **options)
     raise ValueError(f"body must be one of {', '.join(BODIES)}, but got {name!r}")
+
+
+def multiply_adds(name: str, image_shape: tuple[int, int, int], embedding_dim: int, **options: int) -> float:
+    """Of a body's forward pass of one image, by torch's own counter: those of convolutions and linear layers."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    rows, columns, channels = image_shape
+    with FlopCounterMode(display=False) as counter:
+        build(name, image_shape, embedding_dim, **options).eval()(torch.zeros(1, channels, rows, columns))
+    return float(counter.get_total_flops()) / 2

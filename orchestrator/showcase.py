@@ -5,13 +5,13 @@ results/mnist-2d, results/mnist-3d ─ sealed tests ─ README.md (between its m
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
+from lightning_modules import bodies
 from orchestrator.files import write_atomic
 from orchestrator.gallery import of_heads
 from orchestrator.plots.embedding import Panel, side_by_side
@@ -21,11 +21,11 @@ from orchestrator.verdict.evidence import Estimate
 from orchestrator.verdict.sealed import Scored
 
 BEGIN, END = "<!-- made by: make showcase -->\n", "<!-- end of what make showcase makes -->\n"
-STUDIES = ("mnist-2d", "mnist-3d")
+STUDIES, MNIST_SHAPE = ("mnist-2d", "mnist-3d"), (28, 28, 1)
 EXPLAINED = """\
 k-means cluster accuracy on MNIST's {images:,} sealed test images, by angle for heads that tell classes apart by angle,
 by distance for the others: mean, 95% interval and number of models, trained on train and validation images.
-*reference*: the notebooks' single runs, by distance (`results/reference.yaml`). *less computed*: how many times fewer
+*reference*: the notebooks' single runs, by distance (`results/reference.json`). *less computed*: how many times fewer
 multiply-adds than theirs a model's training took.
 """
 
@@ -54,22 +54,26 @@ class Published:
         if known is None:
             return [str(scored.estimate), _short(euclidean), "–", "–"]
         less = float(known["epochs"]) * self._reference_pass / self._passes
-        return [str(scored.estimate), _short(euclidean), f"{known['accuracy'][self.dimensions]:.4f}", f"{less:.0f} ×"]
+        return [
+            str(scored.estimate),
+            _short(euclidean),
+            f"{known['accuracy'][str(self.dimensions)]:.4f}",
+            f"{less:.0f} ×",
+        ]
 
     @cached_property
     def _passes(self) -> float:
         """Multiply-adds of all forward passes of a final model's training."""
         study, data = self.results.study, self.results.study.data
         images = self.results.provenance["train_images"] + data.validation_images
-        return float(study.training.epochs * images) * _multiply_adds(
-            study.body.name, study.body.options(), self.dimensions
-        )
+        each = bodies.multiply_adds(study.body.name, MNIST_SHAPE, self.dimensions, **study.body.options())
+        return float(study.training.epochs * images) * each
 
     @cached_property
     def _reference_pass(self) -> float:
         """The same of one epoch of the reference."""
         options = dict(self.reference["body"])
-        each = _multiply_adds(options.pop("name"), options, self.dimensions)
+        each = bodies.multiply_adds(options.pop("name"), MNIST_SHAPE, self.dimensions, **options)
         return float(self.reference["train_images"] * each)
 
     def panels(self, heads: Sequence[str]) -> list[Panel]:
@@ -83,19 +87,6 @@ class Published:
 
 def _short(estimate: Estimate) -> str:
     return str(estimate).partition(" (n")[0]
-
-
-def _multiply_adds(body: str, options: dict[str, int], dimensions: int) -> float:
-    """Of one MNIST image, by torch's own counter."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    from lightning_modules import bodies
-
-    network = bodies.build(body, (28, 28, 1), dimensions, **options).eval()
-    with FlopCounterMode(display=False) as counter:
-        network(torch.zeros(1, 1, 28, 28))
-    return float(counter.get_total_flops()) / 2
 
 
 def table(published: Published, heads: Sequence[str]) -> str:
@@ -127,7 +118,7 @@ def inserted(readme: str, content: str) -> str:
 def main(root: Path = Path()) -> None:
     """Of the repository at `root`."""
     results = root / "results"
-    reference = YAML(typ="safe").load((results / "reference.yaml").read_text())
+    reference = json.loads((results / "reference.json").read_text())
     published = [Published(results / name, reference) for name in STUDIES if (results / name / "test.jsonl").exists()]
     heads = [*reference["heads"], "hybrid"]
     panels = [panel for each in published for panel in each.panels(heads)]

@@ -40,7 +40,7 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Pa
 
 
 def wait_until(reached: Callable[[], bool]) -> None:
-    for _ in range(2500):
+    for _ in range(9000):
         if reached():
             return
         time.sleep(0.02)
