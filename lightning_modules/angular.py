@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lightning_modules.centre_softmax import exact_angle, own_and_others
+from lightning_modules.centre_softmax import against, exact_angle
 from lightning_modules.embedding import EmbeddingModule, Trunk, at_least
 
 Magnitude = Literal["feature", "fixed"]
@@ -78,8 +78,9 @@ class AngularHead(EmbeddingModule):
         """The target's logit (B,) and ln Σ e^logit (B,) of the others, in float32 at least, whatever the body's."""
         embeddings_BD = embeddings_BD.to(torch.promote_types(embeddings_BD.dtype, torch.float32))
         magnitude = self.magnitude(embeddings_BD)
-        cosine_B, others_B = own_and_others(embeddings_BD, magnitude, self.centres, labels_B)
-        target_B = self.replaced(cosine_B, lambda: exact_angle(embeddings_BD, self.centres, labels_B, cosine_B))
+        found = against(embeddings_BD, magnitude, self.centres, labels_B)
+        cosine_B, others_B = found.cosine_B, found.others_B
+        target_B = self.replaced(cosine_B, lambda: exact_angle(embeddings_BD, self.centres, labels_B, found))
         if self.detach_margin:
             target_B = cosine_B + (target_B - cosine_B).detach()
         return (magnitude * target_B[:, None])[:, 0], others_B

@@ -8,46 +8,63 @@ So a head needs cos θ_y and r of each embedding, and only those; (B, C) is held
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 SHORTEST = 1e-12  # a shorter vector is taken for one of this length
+BLOCK = 1024  # vectors, whose products stay in a core's cache
+
+
+class Against(NamedTuple):
+    """Embeddings against the centres: cos θ_y (B,), r (B,); and 1/‖x‖ (B,), 1/‖W_y‖ (B,), which have no gradient."""
+
+    cosine_B: Tensor
+    others_B: Tensor
+    shrink_B: Tensor
+    own_shrink_B: Tensor
 
 
 class _CentreSoftmax(torch.autograd.Function):
-    """cos θ_y (B,) and r (B,) of embeddings (B, D), factors n (B, 1) or (1, 1), centres (C, D), labels (B,)."""
+    """`Against` of embeddings (B, D), factors n (B, 1) or (1, 1), centres (C, D), labels (B,)."""
 
     @staticmethod
     def forward(ctx: Any, points_BD: Tensor, factor_B1: Tensor, centres_CD: Tensor, labels_B: Tensor) -> Any:
         own_B1 = labels_B[:, None]
-        shrink_B1, shrink_C = _inverse_length(points_BD)[:, None], _inverse_length(centres_CD)
-        cosine_BC = (points_BD @ centres_CD.T).mul_(shrink_B1).mul_(shrink_C)
-        cosine_B1 = cosine_BC.gather(1, own_B1)
+        shrink_B, shrink_C = _inverse_length(points_BD), _inverse_length(centres_CD)
+        own_shrink_B = shrink_C[labels_B]
+        cosine_BC = (points_BD @ centres_CD.T).mul_(shrink_B[:, None]).mul_(shrink_C)
+        cosine_B = cosine_BC.gather(1, own_B1)[:, 0]
         logits_BC = cosine_BC.mul_(factor_B1).scatter_(1, own_B1, -torch.inf)
         highest_B1 = logits_BC.amax(1, keepdim=True)
         shares_BC = logits_BC.sub_(highest_B1).exp_()
         sum_B1 = shares_BC.sum(1, keepdim=True)
         shares_BC.mul_(shrink_C)
-        ctx.save_for_backward(points_BD, factor_B1, centres_CD, labels_B, shrink_B1, shrink_C, shares_BC, sum_B1)
-        return cosine_B1[:, 0], (highest_B1 + sum_B1.log())[:, 0]
+        ctx.save_for_backward(points_BD, factor_B1, centres_CD, labels_B, cosine_B, shrink_C, shares_BC, sum_B1)
+        ctx.shrinks = shrink_B, own_shrink_B
+        ctx.mark_non_differentiable(shrink_B, own_shrink_B)
+        return cosine_B, (highest_B1 + sum_B1.log())[:, 0], shrink_B, own_shrink_B
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, cosine_slope_B: Tensor, others_slope_B: Tensor) -> Any:
-        points_BD, factor_B1, centres_CD, labels_B, shrink_B1, shrink_C, shares_BC, sum_B1 = ctx.saved_tensors
-        others_B1 = others_slope_B[:, None] / sum_B1
-        own_B1 = (cosine_slope_B * shrink_C[labels_B])[:, None]
-        slope_BD = (shares_BC @ centres_CD).mul_(others_B1)
-        factor_slope_B1 = _along(slope_BD, points_BD)[:, None] * shrink_B1 if ctx.needs_input_grad[1] else None
-        slope_BD.mul_(factor_B1).addcmul_(centres_CD.index_select(0, labels_B), own_B1)
-        _across(slope_BD, points_BD, shrink_B1).mul_(shrink_B1)
+    def backward(ctx: Any, cosine_slope_B: Tensor, others_slope_B: Tensor, *_: Tensor) -> Any:
+        points_BD, factor_B1, centres_CD, labels_B, cosine_B, shrink_C, shares_BC, sum_B1 = ctx.saved_tensors
+        shrink_B, own_shrink_B = ctx.shrinks
+        others_B1 = others_slope_B[:, None] / sum_B1 * shrink_B[:, None]
+        own_B1 = (cosine_slope_B * own_shrink_B * shrink_B)[:, None]
+        slope_BD = shares_BC @ centres_CD
+        factor_slope_B1 = _along(slope_BD, points_BD)[:, None] * others_B1
+        others_B1 = others_B1 * factor_B1
+        along_B1 = factor_slope_B1 * factor_B1 + (cosine_slope_B * cosine_B)[:, None]
+        slope_BD.mul_(others_B1).addcmul_(centres_CD.index_select(0, labels_B), own_B1)
+        slope_BD.addcmul_(points_BD, along_B1 * shrink_B[:, None].square(), value=-1)  # their length changes no cosine
 
-        centres_slope_CD = shares_BC.T @ (points_BD * (others_B1 * factor_B1 * shrink_B1))
-        centres_slope_CD.index_add_(0, labels_B, points_BD * (own_B1 * shrink_B1))
-        return slope_BD, factor_slope_B1, _across(centres_slope_CD, centres_CD, shrink_C[:, None]), None
+        centres_slope_CD = shares_BC.T @ (points_BD * others_B1)
+        centres_slope_CD.index_add_(0, labels_B, points_BD * own_B1)
+        along_C1 = (_along(centres_slope_CD, centres_CD) * shrink_C.square())[:, None]
+        return slope_BD, factor_slope_B1, centres_slope_CD.addcmul_(centres_CD, along_C1, value=-1), None
 
 
 def _inverse_length(vectors_ND: Tensor) -> Tensor:
@@ -56,36 +73,30 @@ def _inverse_length(vectors_ND: Tensor) -> Tensor:
 
 
 def _along(vectors_ND: Tensor, others_ND: Tensor) -> Tensor:
-    """The scalar products (N,) of pairs."""
-    return torch.einsum("nd,nd->n", vectors_ND, others_ND)
+    """The scalar products (N,) of pairs; a block's products at a time are held."""
+    blocks = zip(torch.split(vectors_ND, BLOCK), torch.split(others_ND, BLOCK), strict=True)
+    return torch.cat([torch.linalg.vecdot(*pair) for pair in blocks])
 
 
-def _across(slope_ND: Tensor, vectors_ND: Tensor, shrink_N1: Tensor) -> Tensor:
-    """The slope without its part along the vectors, in place: their length changes no cosine."""
-    along_N1 = _along(slope_ND, vectors_ND)[:, None] * shrink_N1.square()
-    return slope_ND.addcmul_(vectors_ND, along_N1, value=-1)
-
-
-def own_and_others(
-    points_BD: Tensor, factor: Tensor | float, centres_CD: Tensor, labels_B: Tensor
-) -> tuple[Tensor, Tensor]:
-    """cos θ_y (B,) and r = ln Σ_{j≠y} e^(n·cos θ_j) (B,); factor: n, a number or (B, 1)."""
+def against(points_BD: Tensor, factor: Tensor | float, centres_CD: Tensor, labels_B: Tensor) -> Against:
+    """cos θ_y and r = ln Σ_{j≠y} e^(n·cos θ_j) of embeddings; factor: n, a number or (B, 1)."""
     if not isinstance(factor, Tensor):
         factor = points_BD.new_full((1, 1), factor)
-    cosine_B, others_B = _CentreSoftmax.apply(points_BD, factor, centres_CD, labels_B)  # type: ignore[no-untyped-call]
-    return cosine_B, others_B
+    return Against(*_CentreSoftmax.apply(points_BD, factor, centres_CD, labels_B))  # type: ignore[no-untyped-call]
 
 
-def exact_angle(points_BD: Tensor, centres_CD: Tensor, labels_B: Tensor, cosine_B: Tensor) -> Tensor:
+def exact_angle(points_BD: Tensor, centres_CD: Tensor, labels_B: Tensor, found: Against) -> Tensor:
     """θ_y (B,) in rad, with the slope dθ = −d cos θ_y / sin θ_y, bounded where that is infinite.
 
     Its value is 2·asin(‖a − b‖/2) of the unit vectors, or π − 2·asin(‖a + b‖/2) where they point apart: near 0 and π
     a cosine has too few digits for it.
     """
+    cosine_B = found.cosine_B
     with torch.no_grad():
-        own_BD, opposite_B = centres_CD.index_select(0, labels_B), cosine_B < 0
-        towards_B = torch.where(opposite_B, 1.0, -1.0) * _inverse_length(own_BD)
-        apart_BD = (points_BD * _inverse_length(points_BD)[:, None]).addcmul_(own_BD, towards_B[:, None])
+        opposite_B = cosine_B < 0
+        towards_B = torch.where(opposite_B, found.own_shrink_B, -found.own_shrink_B)
+        apart_BD = centres_CD.index_select(0, labels_B).mul_(towards_B[:, None])
+        apart_BD.addcmul_(points_BD, found.shrink_B[:, None])
         nearest_B = 2 * torch.asin(torch.linalg.vector_norm(apart_BD, dim=1) / 2)
         angle_B = torch.where(opposite_B, math.pi - nearest_B, nearest_B)
         slope_B = angle_B.sin().clamp_min_(torch.finfo(angle_B.dtype).eps ** 0.5).reciprocal_()
