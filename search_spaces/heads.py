@@ -163,6 +163,7 @@ POSITIVE = Range(1e-3, 1e4)
 SWITCH = Choice((False, True))
 DECAY, SHARE = Range(0, 10), Range(0.01, 0.99)
 LEARNING_RATE = Range(1e-7, 10.0)
+EPOCHS = Range(0, 1e4)
 
 EQUAL = "four searched settings a head: an equal contest"
 
@@ -176,6 +177,11 @@ _fixed_head_lr = Setting(
     "peak of OneCycle",
     _fixed(5e-2, f"centres move on a sphere: faster than weights; {EQUAL}"),
 )
+_margin_warmup = Setting(
+    EPOCHS,
+    "epochs",
+    _fixed(1.0, "with all of the margin from the first step on two classes may end up in one place"),
+)
 _magnitude_rule = Choice(("feature", "fixed"))
 _scale_setting = Setting(POSITIVE, "a factor", _scale, when=("magnitude", "fixed"))
 _detach = Setting(SWITCH, "yes or no", _fixed(False, "the exact gradient"))
@@ -188,7 +194,7 @@ TRAINING: dict[str, Setting] = {  # of every head
     ),
     "weight_decay": Setting(DECAY, "AdamW's", _fixed(0.01, "AdamW's own default")),
     "warmup_share": Setting(SHARE, "share of all steps", _fixed(0.25, "OneCycle's rise")),
-    "margin_warmup_epochs": Setting(Range(0, 1e4), "epochs", _fixed(0.0, "small margins need none")),
+    "margin_warmup_epochs": Setting(EPOCHS, "epochs", _fixed(0.0, "a triplet without a margin would train nothing")),
 }
 
 HEADS: dict[str, dict[str, Setting]] = {
@@ -211,6 +217,7 @@ HEADS: dict[str, dict[str, Setting]] = {
     },
     "arcface": {
         "head_lr": _fixed_head_lr,
+        "margin_warmup_epochs": _margin_warmup,
         "margin_rad": Setting(MARGIN_RAD, "rad", _margin("arcface", 0.05, 0.7, lambda angle: min(0.4 * angle, 0.5))),
         "magnitude": Setting(_magnitude_rule, "a rule", _magnitude("fixed")),
         "scale": _scale_setting,
@@ -218,6 +225,7 @@ HEADS: dict[str, dict[str, Setting]] = {
     },
     "cosface": {
         "head_lr": _fixed_head_lr,
+        "margin_warmup_epochs": _margin_warmup,
         "margin_cos": Setting(
             Range(0, 2 - 1e-6),
             "cosine",
@@ -229,6 +237,7 @@ HEADS: dict[str, dict[str, Setting]] = {
     },
     "sphereface": {
         "head_lr": _fixed_head_lr,
+        "margin_warmup_epochs": _margin_warmup,
         "margin_mult": Setting(Range(1, 100), "factor", _margin("sphereface", 1.05, 2.0, lambda angle: 1.4)),
         "magnitude": Setting(_magnitude_rule, "a rule", _magnitude("feature")),
         "scale": _scale_setting,
@@ -236,6 +245,7 @@ HEADS: dict[str, dict[str, Setting]] = {
     },
     "hybrid": {
         "head_lr": Setting(LEARNING_RATE, "peak of OneCycle", _hybrid_head_lr),
+        "margin_warmup_epochs": _margin_warmup,
         "margin_rad": Setting(MARGIN_RAD, "rad", _margin("hybrid", 0.05, 0.7, _hybrid_start)),
         "crossover_rad": Setting(Range(1e-6, 100.0), "rad", _crossover),
         "magnitude": Setting(_magnitude_rule, "a rule", _hybrid_magnitude),
