@@ -233,6 +233,13 @@ def test_what_auto_searches_is_never_warned_of(head: str, name: str) -> None:
             assert feasibility(head, name, space.low, space.high, classes, dimensions) is None
 
 
+@pytest.mark.parametrize("head", HEADS)
+def test_only_angular_margins_grow_over_the_first_epoch(head: str) -> None:
+    auto = settings_of(head)["margin_warmup_epochs"].auto(10, 2)
+    assert auto.parameter.is_constant
+    assert auto.start == (1.0 if head in ANGULAR else 0.0)
+
+
 def test_batch_hard_mining_is_searched_only_above_three_dimensions() -> None:
     mining = HEADS["triplet"]["mining"]
     assert [mining.auto(10, dimensions).parameter.contains("batch_hard") for dimensions in (2, 3, 4)] == [
