@@ -45,7 +45,7 @@ VARIANTS = (
     Variant("batches of 256", training={"batch_size": 256}),
     Variant("images not moved", training={"shift_px": 0}),
     Variant("images moved by 2 px", training={"shift_px": 2}),
-    Variant("16 epochs", training={"epochs": 16}),
+    Variant("4 epochs", training={"epochs": 4}),
     Variant("softmax", "softmax", {"label_smoothing": 0.1}),
     Variant("softmax without label smoothing", "softmax", {"label_smoothing": 0.0}),
     Variant("triplet", "triplet", {"margin_dist": 0.3}),

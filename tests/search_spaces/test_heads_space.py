@@ -234,10 +234,11 @@ def test_what_auto_searches_is_never_warned_of(head: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_only_angular_margins_grow_over_the_first_epoch(head: str) -> None:
-    auto = settings_of(head)["margin_warmup_epochs"].auto(10, 2)
-    assert auto.parameter.is_constant
-    assert auto.start == (1.0 if head in ANGULAR else 0.0)
+def test_only_angular_margins_grow_at_first_and_longest_in_two_dimensions(head: str) -> None:
+    grow = settings_of(head)["margin_warmup_epochs"]
+    epochs = [grow.auto(10, dimensions).start for dimensions in (2, 3, 16)]
+    assert epochs == ([4.0, 1.0, 1.0] if head in ANGULAR else [0.0] * 3)
+    assert all(grow.auto(10, dimensions).parameter.is_constant for dimensions in (2, 3, 16))
 
 
 def test_batch_hard_mining_is_searched_only_above_three_dimensions() -> None:
