@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests.orchestrator.processes import below, orchestrator
+
 RAY = str(Path(sys.executable).with_name("ray"))
 STORE_BYTES = 100 * 2**20  # of each node, for objects
 
@@ -64,7 +66,7 @@ class Cluster:
 
     def kill(self, node: subprocess.Popen[bytes]) -> None:
         """Ends a node at once, as if its machine were taken away: its raylet and all that the raylet started."""
-        started = descendants(node.pid)
+        started = below(node.pid)
         for pid in (node.pid, *started):
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -92,24 +94,6 @@ class Cluster:
         return node
 
 
-def descendants(pid: int) -> list[int]:
-    """All processes below one, whatever groups they have made."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            children.setdefault(parent, []).append(int(entry.name))
-    found, todo = [], [pid]
-    while todo:
-        below = children.get(todo.pop(), [])
-        found += below
-        todo += below
-    return found
-
-
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     """A cluster without any node yet."""
@@ -126,20 +110,10 @@ def launch(cluster: Cluster) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     begun: list[subprocess.Popen[str]] = []
 
     def start(*words: object) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", PROGRAM, *map(str, words)]
-        pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        begun.append(subprocess.Popen(command, env=cluster.environment, **pipes))
+        begun.append(orchestrator(*words, environment=cluster.environment))
         return begun[-1]
 
     yield start
     for process in begun:
         process.kill()
         process.communicate()
-
-
-PROGRAM = """
-from orchestrator import report, winners
-from orchestrator.cli import main
-report.write = winners.examine = lambda *given: None
-main()
-"""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.records import StudyFolder
 from tests.cluster.conftest import Cluster
+from tests.orchestrator.processes import wait_until
 
 Launch = Callable[..., subprocess.Popen[str]]
 STUDY = {
@@ -22,15 +22,6 @@ STUDY = {
 
 def epochs_on_record(folder: StudyFolder) -> int:
     return sum(event["event"] == "epoch" for event in folder.events())
-
-
-def wait_until(reached: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    """Looks again and again, as long as the driver is at work."""
-    end = time.monotonic() + 150
-    while not reached():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end, "the search does not get that far"
-        time.sleep(0.1)
 
 
 def places(folder: StudyFolder) -> dict[str, list[str]]:

@@ -1,9 +1,38 @@
-"""Processes of this machine, as tests find those of a Ray that they started."""
+"""The program in processes of its own, and the processes of a Ray that it started."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+SEARCH_ALONE = """
+from orchestrator import report, winners
+from orchestrator.cli import main
+report.write = winners.examine = lambda *given: None
+main()
+"""  # the program; it keeps no models and draws no report, which has tests of its own
+
+
+def orchestrator(
+    *words: object, program: str = SEARCH_ALONE, environment: dict[str, str] | None = None
+) -> subprocess.Popen[str]:
+    """The program, at work."""
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-c", program, *map(str, words)], env=environment, **pipes)
+
+
+def wait_until(reached: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 200) -> None:
+    """Looks again and again, as long as the program is at work."""
+    end = time.monotonic() + seconds
+    while not reached():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "the search does not get that far"
+        time.sleep(0.05)
 
 
 def below(ancestor: int | None = None, title: str = "") -> list[int]:

@@ -24,6 +24,7 @@ from orchestrator.cli import app
 from orchestrator.records import StudyFolder, Trial
 from orchestrator.study import Study
 from orchestrator.trial import Task, run_trial
+from tests.orchestrator.processes import below, orchestrator, wait_until
 
 pytestmark = pytest.mark.timeout(600)  # five drivers, one after another, are the first test's
 STUDY = {
@@ -40,36 +41,11 @@ HOWS = ("killed", *ASKED)
 SIGNALS = {"killed": signal.SIGKILL, "Ctrl-C": signal.SIGINT, "SIGTERM": signal.SIGTERM}
 
 
-PROGRAM = """
-from orchestrator import report, winners
-from orchestrator.cli import main
-report.write = winners.examine = lambda *given: None
-main()
-"""
-
-
-def orchestrator(*words: str | Path) -> subprocess.Popen[str]:
-    """The program; it keeps no models and draws no report, which has tests of its own."""
-    command = [sys.executable, "-c", PROGRAM, *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
 def said(verb: str, folder: StudyFolder, *words: str) -> str:
     """What the program prints for a verb that looks at a study, or asks something of it, while a driver is at it."""
     done = CliRunner().invoke(app, [verb, str(folder.root), *words])
     assert done.exit_code == 0, done.output
     return done.stdout
-
-
-def wait_until(reached: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    """Looks again and again, as long as the driver is at work."""
-    for _ in range(1200):
-        if reached():
-            return
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
-    process.kill()
-    raise AssertionError("the search did not get that far")
 
 
 def launch_until(study: Path, results: Path, epochs: int) -> tuple[subprocess.Popen[str], StudyFolder]:
@@ -233,21 +209,9 @@ def test_a_driver_that_is_ended_while_ray_starts_says_so_too(small_study: Callab
     assert folder.driver() is None
 
 
-def worker_processes(driver: int) -> list[int]:
-    """The processes of this driver's Ray in which a trial is at work."""
-    parents, titles = {}, {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                titles[int(entry.name)] = (entry / "cmdline").read_bytes()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-
-    def belongs(pid: int) -> bool:
-        return pid == driver or (pid in parents and parents[pid] > 1 and belongs(parents[pid]))
-
-    return [pid for pid, title in titles.items() if title.startswith(b"ray::") and b"rain" in title and belongs(pid)]
+def trials_at_work(process: subprocess.Popen[str]) -> list[int]:
+    """The processes of this driver's Ray in which a trial trains."""
+    return below(process.pid, ".train")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds Ray's worker processes in /proc")
@@ -258,7 +222,7 @@ def test_a_trial_process_that_dies_costs_at_most_its_own_trial(
     may = f"process_failures: {failures}" + (", stalled_after_s: 45" if dies == "stalls" else "")
     study = small_study(**STUDY | {"search": f"{{trials_per_head: 2, scheduler: none, {may}}}"})
     process, folder = launch_until(study, tmp_path, epochs=2)
-    workers = worker_processes(process.pid)
+    workers = trials_at_work(process)
     assert workers
     os.kill(workers[0], signal.SIGKILL if dies == "killed" else signal.SIGSTOP)
     told, lines = process.communicate(timeout=250)

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from orchestrator import plan, training
 from orchestrator.records import StudyFolder
 from orchestrator.study import Study
 from orchestrator.trial import Task, run_trial
-from tests.orchestrator.processes import below
+from tests.orchestrator.processes import below, orchestrator, wait_until
 
 STUDY = {
     "heads": "{arcface: {lr: {value: 0.001}, head_lr: {value: 0.001}}}",  # at higher ones rounding grows with the steps
@@ -26,30 +25,14 @@ STUDY = {
     "search": "{trials_per_head: 1, scheduler: none, process_failures: 1}",
     "confirmation": "{top: 0}",
 }
-PROGRAM = """
-from orchestrator import report, winners
-from orchestrator.cli import main
-report.write = winners.examine = lambda *given: None
-main()
-"""
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="finds Ray's worker processes in /proc"),
     pytest.mark.timeout(580),  # Ray Train starts the workers three times
 ]
 
 
-def orchestrator(*words: str | Path) -> subprocess.Popen[str]:
-    """The program; it keeps no models and draws no report, which has tests of its own."""
-    command = [sys.executable, "-c", PROGRAM, *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
 def wait_for_epoch(epoch: int, folder: StudyFolder, process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 200
-    while not any(event.get("epoch") == epoch for event in folder.events()):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end, "the trial does not get that far"
-        time.sleep(0.05)
+    wait_until(lambda: any(event.get("epoch") == epoch for event in folder.events()), process)
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[int]:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -15,23 +12,18 @@ from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.storage.bucket import Bucket
 from orchestrator.storage.home import inside
+from tests.orchestrator.processes import orchestrator, wait_until
 
-PROGRAM = """
+QUICK_TO_GIVE_UP = """
 from orchestrator.cli import main
 from orchestrator.storage import lease
 lease.LEASE_S, lease.RENEW_S, lease.LOOK_S = 8.0, 1.0, 1.0
 main()
-"""
-
-
-def orchestrator(*words: str | Path) -> subprocess.Popen[str]:
-    """The program, which gives a driver that died up after eight seconds."""
-    command = [sys.executable, "-c", PROGRAM, *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+"""  # the program, which gives a driver that died up after eight seconds
 
 
 def run(*words: str) -> str:
-    ended = orchestrator(*words)
+    ended = orchestrator(*words, program=QUICK_TO_GIVE_UP)
     said, told = ended.communicate(timeout=250)
     assert ended.returncode == 0, told
     return said + told
@@ -47,11 +39,9 @@ def test_a_study_goes_from_machine_to_machine(
         confirmation="{top: 0}",
     )
     where = f"{runs}/small"
-    driver = orchestrator("launch", study, "--results", runs)
+    driver = orchestrator("launch", study, "--results", runs, program=QUICK_TO_GIVE_UP)
     looking = StudyFolder(inside(runs, "small"))
-    while len([event for event in looking.events() if event["event"] == "epoch"]) < 4:
-        assert driver.poll() is None, driver.communicate()
-        time.sleep(0.1)
+    wait_until(lambda: sum(event["event"] == "epoch" for event in looking.events()) >= 4, driver)
     driver.send_signal(signal.SIGKILL)
     driver.communicate()
     on_disk = looking.events()
