@@ -106,13 +106,13 @@ def section(published: Sequence[Published], heads: Sequence[str], picture: str) 
     return "\n".join(parts)
 
 
-def inserted(readme: str, content: str) -> str:
-    """README with that between its marks. Raises ValueError where they are missing."""
-    before, mark, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not mark or not end:
-        raise ValueError(f"README has no place for it: {BEGIN.strip()} … {END.strip()}")
-    return f"{before}{BEGIN}{content}{END}{after}"
+def inserted(readme: str, content: str, begin: str = BEGIN, end: str = END) -> str:
+    """README with that between two marks. Raises ValueError where they are missing."""
+    before, mark, rest = readme.partition(begin)
+    _, found, after = rest.partition(end)
+    if not mark or not found:
+        raise ValueError(f"README has no place for it: {begin.strip()} … {end.strip()}")
+    return f"{before}{begin}{content}{end}{after}"
 
 
 def main(root: Path = Path()) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from pathlib import Path
 from types import ModuleType
 
@@ -12,7 +13,8 @@ import torch
 from orchestrator import Results, Study, plan
 from orchestrator.files import write_atomic
 from orchestrator.records import Trial, replay
-from tests.benchmarks import losses, records, scale, startup, tracking, whole_search
+from orchestrator.showcase import inserted
+from tests.benchmarks import ablation, losses, published, records, scale, startup, tracking, whole_search
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def test_the_searches_of_the_tracking_benchmark_differ_in_tracking_alone(way: st
     assert study.model_dump(exclude={"tracking"}) == off.model_dump(exclude={"tracking"})
 
 
-def test_the_search_of_the_scale_benchmark_is_a_thousand_trials(tmp_path: Path) -> None:
+def test_the_search_of_the_scale_benchmark_is_of_so_many_trials(tmp_path: Path) -> None:
     planned = plan.make(Study.load("quick", scale.OVERRIDES), tmp_path)
     assert (planned.trials, planned.epochs) == (scale.MARKS[-1], scale.MARKS[-1])
 
@@ -111,3 +113,39 @@ def test_the_launch_of_the_startup_benchmark_is_one_trial(tmp_path: Path) -> Non
     overrides = [each.removeprefix("--set=") for each in startup.SMALL if each.startswith("--set=")]
     planned = plan.make(Study.load("quick", overrides), tmp_path)
     assert (planned.trials, planned.confirming) == (1, 0)
+
+
+def test_what_was_not_measured_is_left_open_in_the_table() -> None:
+    machine = {"date": "2026-01-02", "cores": 2, "memory_gb": 8, "processor": "processor"}
+    machine |= {"packages": {"torch": "2", "pytorch-lightning": "3", "ray": "4"}}
+    ratio = {"trial_over_bare_loop": 0.934}
+    said = published.section({"machine": machine, "throughput": ratio, "whole_search": {"trials": 6, "epochs": 4}})
+    assert "on 2026-01-02: 2 cores of an processor, 8 GB, torch 2, pytorch-lightning 3, ray 4." in said
+    assert "| 0.93 × |" in said
+    assert "a search of 6 trials, 4 epochs, " in said
+    assert said.count("| – |") == len(published.ROWS) - 1
+
+
+def test_readme_is_what_the_published_benchmarks_make_of_it() -> None:
+    root = Path(__file__).parents[1]
+    known = root / "results" / "benchmarks.json"
+    if not known.exists():
+        pytest.skip("no run is published yet")
+    content = published.section(json.loads(known.read_text()))
+    assert "| – |" not in content
+    readme = (root / "README.md").read_text()
+    assert inserted(readme, content, published.BEGIN, published.END) == readme
+
+
+@pytest.mark.parametrize("dimensions", ablation.DIMENSIONS)
+@pytest.mark.parametrize("variant", ablation.VARIANTS, ids=lambda variant: variant.name)
+def test_a_variant_of_the_ablation_differs_from_the_recipe_in_what_it_says(
+    variant: ablation.Variant, dimensions: int
+) -> None:
+    plain = ablation.recipe(ablation.Variant("the recipe", head=variant.head), dimensions)
+    study, params = ablation.recipe(variant, dimensions)
+    settings = [{**each.training.model_dump(), **each.body.options()} for each in (plain[0], study)]
+    pairs = [settings, (plain[1], params)]
+    differ = {name for one, other in pairs for name in one.keys() | other.keys() if one.get(name) != other.get(name)}
+    named = {override.partition("=")[0].rpartition(".")[2] for override in variant.overrides}
+    assert differ == named | ({"magnitude"} if "scale" in named else set())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ def main() -> None:
     """All of them, or those that are named."""
     every = (startup, throughput, memory, overhead, whole_search, losses, geometry, planning, records, scale, tracking)
     by_name = {each.__name__.rpartition(".")[2]: each for each in every}
-    found: dict[str, Any] = {"machine": provenance.machine()}
+    found: dict[str, Any] = {"machine": machine()}
     for name in sys.argv[1:] or by_name:
         began = time.perf_counter()
         found[name] = by_name[name].measure()
@@ -38,6 +40,13 @@ def main() -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(found, indent=2) + "\n")
     print(f"\nwritten to {path}")
+
+
+def machine() -> dict[str, Any]:
+    """What they run on, and when."""
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    about = {"date": f"{date.today()}", "cores": os.cpu_count(), "memory_gb": round(pages / 1e9)}
+    return {**provenance.machine(), **about}
 
 
 def show(name: str, figures: dict[str, Any]) -> None:

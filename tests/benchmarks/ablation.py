@@ -11,73 +11,72 @@ import json
 import os
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from orchestrator import Study
+from orchestrator.searchers import starting_point
+
 RECORD, TABLE = Path("results/ablation.jsonl"), Path("results/ablation.md")
-DIMENSIONS = (2, 3)
-MARGINS = {2: 0.25, 3: 0.45}  # rad, the defaults
+DIMENSIONS, CLASSES = (2, 3), 10
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A recipe: what differs from the default, in words, and the settings; on so many seeds."""
+    """The first configuration of a head's search, but for what is overridden; on so many seeds."""
 
     name: str
+    overrides: tuple[str, ...] = ()
     head: str = "arcface"
-    params: dict[str, Any] = field(default_factory=dict)
-    body: dict[str, int] = field(default_factory=dict)
-    training: dict[str, int] = field(default_factory=dict)
     seeds: int = 2
 
 
 VARIANTS = (
     Variant("the recipe: ArcFace", seeds=6),
-    Variant("all of the margin from the first step", params={"margin_warmup_epochs": 0.0}, seeds=6),
-    Variant("a fixed scale of 12", params={"magnitude": "fixed", "scale": 12.0}),
-    Variant("no hidden layers", body={"hidden": 0}),
-    Variant("width 8", body={"width": 8}),
-    Variant("width 24", body={"width": 24}),
-    Variant("batches of 64", training={"batch_size": 64}),
-    Variant("batches of 256", training={"batch_size": 256}),
-    Variant("images not moved", training={"shift_px": 0}),
-    Variant("images moved by 2 px", training={"shift_px": 2}),
-    Variant("4 epochs", training={"epochs": 4}),
-    Variant("softmax", "softmax", {"label_smoothing": 0.1}),
-    Variant("softmax without label smoothing", "softmax", {"label_smoothing": 0.0}),
-    Variant("triplet", "triplet", {"margin_dist": 0.3}),
-    Variant("triplet on the unit sphere", "triplet", {"margin_dist": 0.3, "normalise": True}),
+    Variant("all of the margin from the first step", ("heads.arcface.margin_warmup_epochs=0",), seeds=6),
+    Variant("a fixed scale of 12", ("heads.arcface.scale=12",)),
+    Variant("no hidden layers", ("body.hidden=0",)),
+    Variant("width 8", ("body.width=8",)),
+    Variant("width 24", ("body.width=24",)),
+    Variant("batches of 64", ("training.batch_size=64",)),
+    Variant("batches of 256", ("training.batch_size=256",)),
+    Variant("images not moved", ("training.shift_px=0",)),
+    Variant("images moved by 2 px", ("training.shift_px=2",)),
+    Variant("4 epochs", ("training.epochs=4",)),
+    Variant("softmax", head="softmax"),
+    Variant("softmax without label smoothing", ("heads.softmax.label_smoothing=0",), "softmax"),
+    Variant("triplet", head="triplet"),
+    Variant("triplet on the unit sphere", ("heads.triplet.normalise=true",), "triplet"),
 )
 
 
+def recipe(variant: Variant, dimensions: int) -> tuple[Study, dict[str, Any]]:
+    """The study, and the configuration of its head that a search would begin with."""
+    only = ("name=ablation", f"heads={{{variant.head}: {{}}}}")
+    study = Study.load(f"mnist_{dimensions}d", (*only, *variant.overrides))
+    return study, starting_point(study.spaces(CLASSES)[variant.head])
+
+
 def run(variant: Variant, dimensions: int, seed: int) -> dict[str, Any]:
-    """One trial, in this process: both cluster accuracies after its last epoch, and the seconds that training took."""
+    """One trial, in this process: both cluster accuracies after its last epoch, and a core's seconds."""
     from lightning_modules import head_class
     from lightning_modules.data import mnist, splits
     from orchestrator import trial
-    from orchestrator.study import Profile
 
     head_class(variant.head)  # imports what a trial needs, before the clock starts
-    data = splits.split(mnist.load("train"), 10_000, seed=0)
-    training = {"epochs": 8, "batch_size": 128, "shift_px": 1, **variant.training}
-    task = trial.Task(
-        **training,
-        embedding_dim=dimensions,
-        body="strided",
-        body_options=variant.body,
-        sample=np.empty(0, np.intp),
-        profiles={variant.head: Profile()},
-    )
-    params = {"lr": 0.01, **own(variant.head, dimensions), **variant.params}
+    study, params = recipe(variant, dimensions)
+    data = splits.split(mnist.load("train"), study.data.validation_images, study.data.split_seed)
+    task = trial.Task.of(study, np.empty(0, np.intp))
     given = {"name": "ablation", "head": variant.head, "params": params, "seed": seed}
     rows: list[dict[str, Any]] = []
     began_s = time.process_time()
     trial.fit(given, data, task, time.perf_counter(), lambda row, folder: rows.append(row["metrics"]), None)
     return {
         "variant": asdict(variant),
+        "params": params,
         "dimensions": dimensions,
         "seed": seed,
         "by_angle": rows[-1]["val/cluster_accuracy_spherical"],
@@ -85,14 +84,6 @@ def run(variant: Variant, dimensions: int, seed: int) -> dict[str, Any]:
         "own": rows[-1]["val/cluster_accuracy"],
         "core_s": time.process_time() - began_s,
     }
-
-
-def own(head: str, dimensions: int) -> dict[str, Any]:
-    """What the recipe sets for a head beside its learning rate."""
-    if head == "triplet":
-        return {}
-    margin = {"margin_rad": MARGINS[dimensions], "margin_warmup_epochs": 1.0, "magnitude": "feature"}
-    return {"head_lr": 0.05, **(margin if head == "arcface" else {})}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -103,7 +94,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     for variant in VARIANTS:
         cells = [variant.name, str(variant.seeds)]
         for dimensions in DIMENSIONS:
-            runs = [row for row in rows if row["variant"] == asdict(variant) and row["dimensions"] == dimensions]
+            runs = [row for row in rows if row["variant"]["name"] == variant.name and row["dimensions"] == dimensions]
             reached, distance, core_s = ([row[key] for row in runs] for key in ("own", "by_distance", "core_s"))
             cells += [f"{np.mean(reached):.4f}", f"{min(reached):.4f}", f"{np.mean(distance):.4f}"]
             cells += [f"{np.mean(core_s):.0f}"]
@@ -113,9 +104,9 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     rows = [json.loads(line) for line in RECORD.read_text().splitlines()] if RECORD.exists() else []
-    done = [(row["variant"], row["dimensions"], row["seed"]) for row in rows]
+    done = [(row["variant"]["name"], row["dimensions"], row["seed"]) for row in rows]
     jobs = [(each, dimensions, seed) for each in VARIANTS for seed in range(each.seeds) for dimensions in DIMENSIONS]
-    todo = [job for job in jobs if (asdict(job[0]), *job[1:]) not in done]
+    todo = [job for job in jobs if (job[0].name, *job[1:]) not in done]
     with ProcessPoolExecutor(os.cpu_count()) as pool, RECORD.open("a") as record:
         for row in pool.map(run, *zip(*todo, strict=True)) if todo else ():
             record.write(json.dumps(row) + "\n")

@@ -1,4 +1,7 @@
-"""What a search costs besides training: 16 one-epoch trials, the time of each split up."""
+"""What a search costs besides training: 16 one-epoch trials, the time of each split up.
+
+What follows a search, its report above all, is left out.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ import tempfile
 import time
 from datetime import datetime
 from typing import Any
+from unittest.mock import patch
 
-from orchestrator import Results, Study, launch
+from orchestrator import Results, Study, launch, report, winners
 
 OVERRIDES = (
     "name=overhead",
@@ -24,7 +28,8 @@ OVERRIDES = (
 def measure() -> dict[str, Any]:
     """Seconds a trial spends outside training; later trials are those in a process that has run one before."""
     study = Study.load("quick", OVERRIDES)
-    with tempfile.TemporaryDirectory() as folder:
+    quiet = patch.object(report, "write"), patch.object(winners, "examine")
+    with quiet[0], quiet[1], tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         results = launch(study, folder)
         wall_s = time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""What the driver costs when there are many trials: a thousand that train nothing, with everything else as it is.
+"""What the driver costs when there are many trials: 600 that train nothing, with everything else as it is.
 
 In a process of its own, so that its memory is its own. W&B is left out: it has a process beside.
 """
@@ -20,7 +20,7 @@ from orchestrator import Study, launch, report, training, winners
 from orchestrator.progress import Silent
 from orchestrator.records import Trial
 
-MARKS = (100, 300, 1000)
+MARKS = (100, 300, 600)
 OVERRIDES = (
     "name=scale",
     "training.epochs=1",

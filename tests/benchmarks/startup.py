@@ -17,6 +17,7 @@ from typing import Any
 
 from orchestrator.records import StudyFolder
 from tests.benchmarks.stopwatch import median_s
+from tests.orchestrator.processes import SEARCH_ALONE
 
 ROUNDS = 3
 PROGRAM = str(Path(sys.executable).parent / "orchestrator")
@@ -53,10 +54,13 @@ def command_s(*command: str) -> float:
 
 
 def to_first_step_s() -> float:
-    """From the command to the first step of its only trial, by the record: what its start and its set-up took."""
+    """From the command to the first step of its only trial, by the record: what its start and its set-up took.
+
+    The command is that of the program, without what would follow the search.
+    """
     with tempfile.TemporaryDirectory() as folder:
         began = time.time()
-        command = (PROGRAM, "launch", "quick", *SMALL, f"--results={folder}")
+        command = (sys.executable, "-c", SEARCH_ALONE, "launch", "quick", *SMALL, f"--results={folder}")
         subprocess.run(command, check=True, capture_output=True)
         events = StudyFolder(Path(folder) / "startup").events()
     started = next(event for event in events if event["event"] == "start")

@@ -21,9 +21,10 @@ from tests.wandb_server import Fault, WandbServer
 
 OVERRIDES = (
     "name=tracked",
-    "training.epochs=2",
+    "training.epochs=1",
     "search.trials_per_head=4",
     "search.scheduler=none",
+    "search.grace_epochs=1",
     "confirmation.top=0",
     "heads={arcface: , cosface: }",
 )
