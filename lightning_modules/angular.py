@@ -7,14 +7,13 @@ Every angular head is cross-entropy over logits s·cos θ_j in which only the ta
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lightning_modules.centre_softmax import against, exact_angle
+from lightning_modules.centre_softmax import Against, against
 from lightning_modules.embedding import EmbeddingModule, Trunk, at_least
 
 Magnitude = Literal["feature", "fixed"]
@@ -26,10 +25,10 @@ def monotone_cosine(angle: Tensor) -> Tensor:
     """ψ(φ) = (−1)^k·cos φ − 2k with k = ⌊φ/π⌋: cos, continued beyond π so that it keeps falling without a jump.
 
     From A-Softmax (SphereFace, arXiv:1704.08063, section 3.2). Continuous with its first derivative; angle in rad.
+    (−1)^k·cos φ is computed as cos(φ − kπ).
     """
     turns = torch.floor(angle.detach() / math.pi)
-    sign = 1 - 2 * torch.remainder(turns, 2)
-    return sign * torch.cos(angle) - 2 * turns
+    return torch.cos(angle.sub(turns, alpha=math.pi)).sub(turns, alpha=2)
 
 
 class AngularHead(EmbeddingModule):
@@ -43,6 +42,7 @@ class AngularHead(EmbeddingModule):
     """
 
     spherical = True
+    by_angle: ClassVar[bool] = True  # whether the target's logit is computed from θ_y, as target_cosine says
 
     def __init__(
         self,
@@ -66,9 +66,9 @@ class AngularHead(EmbeddingModule):
         """What stands in place of cos θ_y, given θ_y in rad."""
         raise NotImplementedError
 
-    def replaced(self, cosine_B: Tensor, angle_B: Callable[[], Tensor]) -> Tensor:
-        """The same, given cos θ_y; a head that needs no angle does without it."""
-        return self.target_cosine(angle_B())
+    def replaced(self, found: Against) -> Tensor:
+        """The same of what was found; a head that needs no angle does without it."""
+        return self.target_cosine(found.angle_B)
 
     def magnitude(self, embeddings_BD: Tensor) -> Tensor | float:
         """n: what the cosines of each embedding are multiplied by, a number or (B, 1)."""
@@ -78,12 +78,11 @@ class AngularHead(EmbeddingModule):
         """The target's logit (B,) and ln Σ e^logit (B,) of the others, in float32 at least, whatever the body's."""
         embeddings_BD = embeddings_BD.to(torch.promote_types(embeddings_BD.dtype, torch.float32))
         magnitude = self.magnitude(embeddings_BD)
-        found = against(embeddings_BD, magnitude, self.centres, labels_B)
-        cosine_B, others_B = found.cosine_B, found.others_B
-        target_B = self.replaced(cosine_B, lambda: exact_angle(embeddings_BD, self.centres, labels_B, found))
+        found = against(embeddings_BD, magnitude, self.centres, labels_B, with_angle=self.by_angle)
+        target_B = self.replaced(found)
         if self.detach_margin:
-            target_B = cosine_B + (target_B - cosine_B).detach()
-        return (magnitude * target_B[:, None])[:, 0], others_B
+            target_B = found.cosine_B + (target_B - found.cosine_B).detach()
+        return (magnitude * target_B[:, None])[:, 0], found.others_B
 
     def loss(self, embeddings_BD: Tensor, labels_B: Tensor) -> Tensor:
         with torch.autocast(embeddings_BD.device.type, enabled=False):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from lightning_modules.angular import AngularHead, Magnitude
+from lightning_modules.centre_softmax import Against
 from lightning_modules.embedding import Trunk, at_least
 
 
 class CosFace(AngularHead):
     """margin_cos: m as a cosine, 0 ≤ m < 2; the paper's 0.35 is for thousands of classes in 512 dimensions."""
+
+    by_angle = False
 
     def __init__(
         self,
@@ -29,5 +30,5 @@ class CosFace(AngularHead):
     def target_cosine(self, angle_B: Tensor) -> Tensor:
         return torch.cos(angle_B) - self.margin_share * self.margin_cos
 
-    def replaced(self, cosine_B: Tensor, angle_B: Callable[[], Tensor]) -> Tensor:
-        return cosine_B - self.margin_share * self.margin_cos
+    def replaced(self, found: Against) -> Tensor:
+        return found.cosine_B - self.margin_share * self.margin_cos
