@@ -37,9 +37,6 @@ OUR_OWN = {  # of a Ray that we start
     "RAY_AUTH_MODE": "disabled",  # it is on loopback; token mode would refuse its own nodes
     "RAY_worker_niceness": "5",  # of 15: trials give way to Ray and the driver, but not to what runs in the background
 }
-# Worker processes import what every trial needs as soon as they are there, while the driver prepares the search. Not
-# where there are GPUs: Ray says only later which of them a process may see.
-EARLY = {"RAY_preload_python_modules": "torch,pytorch_lightning"}
 
 
 def ray_for(planned: Plan, data_bytes: int, scratch: Path) -> AbstractContextManager[None]:
@@ -87,7 +84,7 @@ def look(address: str, file: Path | None = None) -> Fleet:
 @contextmanager
 def local_ray(cpus: int, gpus: int, data_bytes: int, folder: Path) -> Iterator[None]:
     """Starts Ray with so many cores and GPUs, room for the data in its object store, files in `folder`; ends it."""
-    os.environ.update(ENVIRONMENT | OUR_OWN | ({} if gpus else EARLY))
+    os.environ.update(ENVIRONMENT | OUR_OWN)
     import ray
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # what becomes of a trial is said by the recorder
