@@ -96,8 +96,9 @@ def test_every_head_of_the_published_studies_has_its_picture(published: Publishe
 def test_readme_is_what_the_published_studies_make_of_it() -> None:
     results, readme = ROOT / "results", (ROOT / "README.md").read_text()
     reference = json.loads((results / "reference.json").read_text())
-    found = [Published(results / name, reference) for name in showcase.STUDIES if (results / name).exists()]
+    opened = [name for name in showcase.STUDIES if (results / name / "test.jsonl").exists()]
+    found = [Published(results / name, reference) for name in opened]
     if not found:
-        pytest.skip("no study is published yet")
+        pytest.skip("no study with an opened test is published yet")
     content = showcase.section(found, [*reference["heads"], "hybrid"], "results/heads.png")
     assert showcase.inserted(readme, content) == readme
