@@ -47,15 +47,15 @@ class _CentreSoftmax(torch.autograd.Function):
         if with_angle:
             own_BD = centres_CD.index_select(0, labels_B)
             angle_B = _exact_angle(points_BD, shrink_B, own_BD, own_shrink_B, cosine_B < 0)
-        ctx.save_for_backward(points_BD, factor_B1, centres_CD, labels_B, shares_BC, sum_B1)
-        ctx.small = shrink_B, shrink_C, own_shrink_B, cosine_B.clone(), angle_B.clone()
+        given = points_BD, factor_B1, centres_CD, labels_B
+        ctx.save_for_backward(*given, shares_BC, sum_B1, shrink_B, shrink_C, own_shrink_B, cosine_B, angle_B)
         return cosine_B, (highest_B1 + sum_B1.log())[:, 0], angle_B
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, cosine_slope_B: Tensor, others_slope_B: Tensor, angle_slope_B: Tensor) -> Any:
-        points_BD, factor_B1, centres_CD, labels_B, shares_BC, sum_B1 = ctx.saved_tensors
-        shrink_B, shrink_C, own_shrink_B, cosine_B, angle_B = ctx.small
+        points_BD, factor_B1, centres_CD, labels_B, shares_BC, sum_B1, *found = ctx.saved_tensors
+        shrink_B, shrink_C, own_shrink_B, cosine_B, angle_B = found
         if len(angle_B):  # dθ = −d cos θ / sin θ, bounded where that is infinite
             steepest = torch.finfo(angle_B.dtype).eps ** 0.5
             cosine_slope_B = cosine_slope_B - angle_slope_B / angle_B.sin().clamp_min_(steepest)

@@ -28,8 +28,7 @@ OVERRIDES = (
 def measure() -> dict[str, Any]:
     """Seconds a trial spends outside training; later trials are those in a process that has run one before."""
     study = Study.load("quick", OVERRIDES)
-    quiet = patch.object(report, "write"), patch.object(winners, "examine")
-    with quiet[0], quiet[1], tempfile.TemporaryDirectory() as folder:
+    with patch.object(report, "write"), patch.object(winners, "examine"), tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         results = launch(study, folder)
         wall_s = time.perf_counter() - began

@@ -51,8 +51,10 @@ def test_a_node_that_dies_costs_no_trial(
     lost = cluster.join()
     folder = StudyFolder(tmp_path / "small")
     driver = launch("launch", small_study(**STUDY), "--results", tmp_path, "--address", cluster.address)
-    wait_until(lambda: len({nodes[-1] for nodes in places(folder).values()}) == 3, driver)  # all nodes are at work
-    wait_until(lambda: epochs_on_record(folder) >= 4, driver)
+    wait_until(
+        lambda: len({nodes[-1] for nodes in places(folder).values()}) == 3, driver, seconds=150
+    )  # all nodes are at work
+    wait_until(lambda: epochs_on_record(folder) >= 4, driver, seconds=150)
     cluster.kill(lost)
     _, said = driver.communicate(timeout=250)
     assert driver.returncode == 0, said
@@ -72,7 +74,7 @@ def test_a_node_that_comes_later_is_used(
     long = {"training": "{epochs: 9, batch_size: 16}", "search": "{trials_per_head: 2, scheduler: none}"}
     study = small_study(**STUDY | long)  # so that three trials are still to come when the node is there
     driver = launch("launch", study, "--results", tmp_path, "--address", cluster.address)
-    wait_until(lambda: epochs_on_record(folder) >= 1, driver)
+    wait_until(lambda: epochs_on_record(folder) >= 1, driver, seconds=150)
     cluster.join()
     _, said = driver.communicate(timeout=250)
     assert driver.returncode == 0, said

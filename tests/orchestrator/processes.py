@@ -26,12 +26,14 @@ def orchestrator(
     return subprocess.Popen([sys.executable, "-c", program, *map(str, words)], env=environment, **pipes)
 
 
-def wait_until(reached: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 200) -> None:
+def wait_until(reached: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
     """Looks again and again, as long as the program is at work."""
     end = time.monotonic() + seconds
     while not reached():
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end, "the search does not get that far"
+        if time.monotonic() > end:
+            process.kill()
+            raise AssertionError("the search does not get that far")
         time.sleep(0.05)
 
 

@@ -32,7 +32,7 @@ pytestmark = [
 
 
 def wait_for_epoch(epoch: int, folder: StudyFolder, process: subprocess.Popen[str]) -> None:
-    wait_until(lambda: any(event.get("epoch") == epoch for event in folder.events()), process)
+    wait_until(lambda: any(event.get("epoch") == epoch for event in folder.events()), process, seconds=200)
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[int]:

@@ -41,7 +41,7 @@ def test_a_study_goes_from_machine_to_machine(
     where = f"{runs}/small"
     driver = orchestrator("launch", study, "--results", runs, program=QUICK_TO_GIVE_UP)
     looking = StudyFolder(inside(runs, "small"))
-    wait_until(lambda: sum(event["event"] == "epoch" for event in looking.events()) >= 4, driver)
+    wait_until(lambda: sum(event["event"] == "epoch" for event in looking.events()) >= 4, driver, seconds=200)
     driver.send_signal(signal.SIGKILL)
     driver.communicate()
     on_disk = looking.events()
