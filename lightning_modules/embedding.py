@@ -28,7 +28,7 @@ class Recipe:
     head_lr: float = 0.01  # peak learning rate of the head's own parameters (class centres)
     weight_decay: float = 0.01  # of the body; class centres have none, for only their direction counts
     warmup_share: float = 0.25  # share of all steps in which the learning rate rises
-    margin_warmup_epochs: float = 0.0  # epochs in which a margin grows linearly from none to its full size
+    margin_warmup_epochs: float = 0.0  # a margin grows linearly from none to all of it; at most half of the training
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ class EmbeddingModule(pl.LightningModule):
             trunk.recipe,
         )
         self.margin_share = 1.0  # what the warm-up lets through of a margin, now
+        self._margin_steps = 0.0  # of the warm-up
         self.register_buffer("pixel_mean", torch.tensor(float(trunk.pixel_mean)))
         self.register_buffer("pixel_std", torch.tensor(float(trunk.pixel_std)))
         self._validated: list[Batch] = []
@@ -96,9 +97,12 @@ class EmbeddingModule(pl.LightningModule):
         embeddings: Tensor = self.body(pixels.contiguous(memory_format=torch.channels_last))
         return embeddings.float()
 
+    def on_train_start(self) -> None:
+        wanted = self.recipe.margin_warmup_epochs * self.trainer.num_training_batches
+        self._margin_steps = min(wanted, self.trainer.estimated_stepping_batches / 2)
+
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        warmup_steps = self.recipe.margin_warmup_epochs * self.trainer.num_training_batches
-        self.margin_share = min(1.0, self.global_step / warmup_steps) if warmup_steps else 1.0
+        self.margin_share = min(1.0, self.global_step / self._margin_steps) if self._margin_steps else 1.0
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of the whole batch, on every worker, each of which has its share of the images and all labels."""

@@ -10,9 +10,9 @@ import tempfile
 import time
 from datetime import datetime
 from typing import Any
-from unittest.mock import patch
 
-from orchestrator import Results, Study, launch, report, winners
+from orchestrator import Results, Study, launch
+from tests.orchestrator.alone import alone
 
 OVERRIDES = (
     "name=overhead",
@@ -28,7 +28,7 @@ OVERRIDES = (
 def measure() -> dict[str, Any]:
     """Seconds a trial spends outside training; later trials are those in a process that has run one before."""
     study = Study.load("quick", OVERRIDES)
-    with patch.object(report, "write"), patch.object(winners, "examine"), tempfile.TemporaryDirectory() as folder:
+    with alone(), tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         results = launch(study, folder)
         wall_s = time.perf_counter() - began

@@ -17,7 +17,7 @@ from typing import Any
 
 from orchestrator.records import StudyFolder
 from tests.benchmarks.stopwatch import median_s
-from tests.orchestrator.processes import SEARCH_ALONE
+from tests.orchestrator.alone import SEARCH_ALONE
 
 ROUNDS = 3
 PROGRAM = str(Path(sys.executable).parent / "orchestrator")

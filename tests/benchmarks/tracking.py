@@ -15,8 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from orchestrator import Study, launch, report, winners
 from orchestrator.records import StudyFolder
+from tests.orchestrator.alone import SEARCH_ALONE
 from tests.wandb_server import Fault, WandbServer
 
 OVERRIDES = (
@@ -49,17 +49,8 @@ def searched_s(way: str, fault: Fault | None = None) -> float:
     with tempfile.TemporaryDirectory() as folder, WandbServer() as server:
         server.fault = fault
         environment = os.environ | server.environment(Path(folder) / "client")
-        command = [sys.executable, "-m", "tests.benchmarks.tracking", way, folder]
+        sets = [f"--set={override}" for override in (*OVERRIDES, f"tracking.mode={way}")]
+        command = [sys.executable, "-c", SEARCH_ALONE, "launch", "quick", f"--results={folder}", *sets]
         subprocess.run(command, env=environment, check=True, capture_output=True)
         times = [datetime.fromisoformat(event["time"]) for event in StudyFolder(Path(folder) / "tracked").events()]
         return (times[-1] - times[0]).total_seconds()
-
-
-def search(way: str, folder: str) -> None:
-    """The search alone, in this process."""
-    report.write = winners.examine = lambda *given: None  # type: ignore[assignment]
-    launch(Study.load("quick", [*OVERRIDES, f"tracking.mode={way}"]), folder)
-
-
-if __name__ == "__main__":
-    search(*sys.argv[1:])

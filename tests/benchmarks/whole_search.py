@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.records import StudyFolder
+from tests.orchestrator.alone import SEARCH_ALONE
 
 TRIALS, EPOCHS = 8, 3
 GOAL = 0.98
@@ -30,12 +31,6 @@ SAME = (
     "training.batch_size=256",
     "training.shift_px=0",
 )
-SEARCH = """
-import sys
-from orchestrator import Study, launch, report, winners
-report.write = winners.examine = lambda *given: None
-launch(Study.load("mnist_3d", sys.argv[2:]), sys.argv[1])
-"""
 Moments = list[tuple[float, float]]  # seconds since the start, cluster accuracy
 
 
@@ -66,7 +61,8 @@ def searched(overrides: Iterable[str], to_goal: bool = False) -> tuple[float, Mo
     """Of our search, in a process of its own: its wall time, and the accuracies by time. to_goal: it is ended there."""
     with tempfile.TemporaryDirectory() as results:
         folder, began = StudyFolder(Path(results) / "whole"), time.time()
-        process = subprocess.Popen([sys.executable, "-c", SEARCH, results, *overrides], stdout=QUIET, stderr=QUIET)
+        words = ("launch", "mnist_3d", f"--results={results}", *(f"--set={override}" for override in overrides))
+        process = subprocess.Popen([sys.executable, "-c", SEARCH_ALONE, *words], stdout=QUIET, stderr=QUIET)
         while process.poll() is None:
             time.sleep(0.2)
             if to_goal and first(accuracies(folder, began)) is not None:

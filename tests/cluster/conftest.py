@@ -64,6 +64,12 @@ class Cluster:
         """Adds a node with so many cores, and waits until it has joined."""
         return self._start(cpus, f"--address={self.address}")
 
+    def id_of(self, node: subprocess.Popen[bytes]) -> str:
+        """What Ray calls a node: its raylet is told so."""
+        (raylet,) = below(node.pid, "raylet_socket_name")
+        words = Path(f"/proc/{raylet}/cmdline").read_text().split("\0")
+        return next(word.partition("=")[2] for word in words if word.startswith("--node_id="))
+
     def kill(self, node: subprocess.Popen[bytes]) -> None:
         """Ends a node at once, as if its machine were taken away: its raylet and all that the raylet started."""
         started = below(node.pid)

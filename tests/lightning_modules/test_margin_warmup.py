@@ -1,4 +1,4 @@
-"""The margin's warm-up: from no margin to all of it, linearly over the epochs that the recipe says."""
+"""The margin's warm-up: from no margin to all of it, linearly over the epochs that the recipe says, at most half."""
 
 from __future__ import annotations
 
@@ -85,8 +85,9 @@ class Shares(pl.Callback):
     [
         (0.0, [1.0] * 18),
         (0.5, [0, 1 / 3, 2 / 3] + [1.0] * 15),
-        (2.0, [step / 12 for step in range(12)] + [1.0] * 6),
-        (6.0, [step / 36 for step in range(18)]),
+        (1.0, [step / 6 for step in range(6)] + [1.0] * 12),
+        (1.5, [step / 9 for step in range(9)] + [1.0] * 9),
+        (6.0, [step / 9 for step in range(9)] + [1.0] * 9),  # half of the training, whatever is asked for
     ],
 )
 def test_share_rises_linearly_over_the_warm_up(

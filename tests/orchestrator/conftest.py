@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 from ray import tune
 
-from orchestrator import budget, report, search, training, winners
+from orchestrator import budget, search, training
 from orchestrator.files import write_atomic
 from orchestrator.progress import Silent
 from orchestrator.records import Event, StudyFolder, Trial, read_lines
 from orchestrator.results import Results
 from orchestrator.study import Study
 from orchestrator.verdict.opening import open_test
+from tests.orchestrator.alone import alone
 
 IMAGES, CLASSES = 120, 4
 Look = tuple[str, list[Event]]  # a file of test images that was opened, and what test.jsonl said at that moment
@@ -183,9 +184,7 @@ def opened(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Opene
         list(shipped.values())[-1].append(config)
         return config
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(winners, "examine", lambda *given: None)
-        patch.setattr(report, "write", lambda *given: None)
+    with alone(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(training.Session, "train", staged)
         patch.setattr(tune, "with_parameters", with_recorded)
         patch.setattr(budget, "trial_config", recorded_config)

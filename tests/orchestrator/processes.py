@@ -10,12 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-SEARCH_ALONE = """
-from orchestrator import report, winners
-from orchestrator.cli import main
-report.write = winners.examine = lambda *given: None
-main()
-"""  # the program; it keeps no models and draws no report, which has tests of its own
+from tests.orchestrator.alone import SEARCH_ALONE
 
 
 def orchestrator(

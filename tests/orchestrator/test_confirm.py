@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from ray import tune
 
-from orchestrator import plan, report, search, training, winners
+from orchestrator import plan, search, training
 from orchestrator.errors import CannotRun
 from orchestrator.files import write_atomic
 from orchestrator.progress import Silent
@@ -24,6 +24,7 @@ from orchestrator.records import Event, StudyFolder, Trial, read_lines
 from orchestrator.results import Results
 from orchestrator.study import Study
 from orchestrator.trial import Task, run_trial
+from tests.orchestrator.alone import alone
 
 MakeStudy = Callable[..., Study]
 MakeRecord = Callable[..., StudyFolder]
@@ -59,15 +60,6 @@ class Confirmed:
     going_on: Watched
 
 
-@contextmanager
-def nothing_after_the_runs() -> Iterator[None]:
-    """What follows the confirmation has tests of its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(winners, "examine", lambda *given: None)
-        patch.setattr(report, "write", lambda *given: None)
-        yield
-
-
 @pytest.fixture(scope="module")
 def confirmed(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Confirmed:
     study = Study.model_validate(
@@ -83,7 +75,7 @@ def confirmed(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Co
         }
     )
     folder = StudyFolder(tmp_path_factory.mktemp("confirmed") / "small")
-    with nothing_after_the_runs():
+    with alone():
         interrupted = search.launch(study, folder.root.parent, Watched(folder, ("cosface", "-seed-1")))
         assert not interrupted.finished
         _ = interrupted.confirmation, interrupted.trials  # read now, before there is more
@@ -205,7 +197,7 @@ def test_a_run_repeated_with_its_seed_gives_its_numbers_again(
 def test_more_seeds_train_the_new_ones_alone(copied: StudyFolder) -> None:
     before, names = copied.confirmation_file.read_bytes(), planned(Results(copied.root), seeds=3)
     watched = Watched(copied)
-    with nothing_after_the_runs():
+    with alone():
         results = search.confirm(copied.root, seeds=3, progress=watched)
     assert copied.confirmation_file.read_bytes().startswith(before)
     assert watched.names == names[4:]
@@ -217,7 +209,7 @@ def test_more_seeds_train_the_new_ones_alone(copied: StudyFolder) -> None:
 def test_what_is_confirmed_already_starts_nothing(copied: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "session", lambda *given: pytest.fail("a session was started"))
     before = copied.confirmation_file.read_bytes()
-    with nothing_after_the_runs():
+    with alone():
         assert search.confirm(copied.root, top=1, seeds=1).finished
         assert search.confirm(copied.root).finished
     assert copied.confirmation_file.read_bytes() == before

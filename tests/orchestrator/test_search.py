@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from orchestrator import Results, launch, report, winners
+from orchestrator import Results, launch
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.records import Writer
 from orchestrator.study import Study
 from search_spaces.heads import HEADS
+from tests.orchestrator.alone import alone
 
 SIX = "{" + ", ".join(f"{head}: " for head in HEADS) + "}"
 
 
 @pytest.fixture
-def search_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    only_search(monkeypatch)
-
-
-def only_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keeps no models and draws no report: what follows a search has tests of its own."""
-    monkeypatch.setattr(winners, "examine", lambda *given: None)
-    monkeypatch.setattr(report, "write", lambda *given: None)
+def search_alone() -> Iterator[None]:
+    with alone():
+        yield
 
 
 def by_head(results: Results) -> Counter[str]:
@@ -35,7 +31,7 @@ def by_head(results: Results) -> Counter[str]:
 
 
 def test_all_six_heads_are_searched_equally_recorded_and_handed_back(
-    load_small: Callable[..., Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    load_small: Callable[..., Study], tmp_path: Path
 ) -> None:
     study = load_small(heads=SIX, training="{epochs: 3, batch_size: 64}", search="{trials_per_head: 2, seed: 3}")
     results = launch(study, tmp_path / "results")
@@ -67,8 +63,8 @@ def test_all_six_heads_are_searched_equally_recorded_and_handed_back(
     with pytest.raises(CannotRun, match="is there already"):
         launch(study, tmp_path / "results")
 
-    only_search(monkeypatch)
-    again = launch(Study.load(folder.best / "hybrid.yaml"), tmp_path / "results")
+    with alone():
+        again = launch(Study.load(folder.best / "hybrid.yaml"), tmp_path / "results")
     found, repeated = results.best["hybrid"], again.best["hybrid"]
     assert [row["objective"] for row in repeated.epochs] == [row["objective"] for row in found.epochs]
     assert (repeated.params, repeated.seed) == (found.params, found.seed)

@@ -15,7 +15,7 @@ import wandb
 from PIL import Image
 from wandb.proto import wandb_internal_pb2
 
-from orchestrator import launch, report, winners
+from orchestrator import launch
 from orchestrator.files import write_atomic
 from orchestrator.records import StudyFolder, Trial
 from orchestrator.study import Study
@@ -23,6 +23,7 @@ from orchestrator.tracking.following import CLOSE_S
 from orchestrator.tracking.inbox import Inbox
 from orchestrator.tracking.mirror import Mirror
 from orchestrator.tracking.run import SAID, row_of
+from tests.orchestrator.alone import alone
 
 BLOCK, FILE_HEADER, RECORD_HEADER = 32768, 7, 7
 LABELS = np.arange(200) % 10
@@ -153,12 +154,9 @@ def opened(run: dict[str, Any], key: str, logged: dict[str, Any] | None = None) 
     return json.loads(path.read_text()) if path.suffix == ".json" else Image.open(path)
 
 
-def test_an_offline_study_mirrors_every_trial_epoch_and_picture(
-    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(winners, "examine", lambda *given: None)  # what follows the search has tests of its own
-    monkeypatch.setattr(report, "write", lambda *given: None)
-    results = launch(study, tmp_path)
+def test_an_offline_study_mirrors_every_trial_epoch_and_picture(study: Study, tmp_path: Path) -> None:
+    with alone():
+        results = launch(study, tmp_path)
     found = [read_run(path) for path in results.folder.wandb.glob("offline-run-*/run-*.wandb")]
     study_id = json.loads(results.folder.provenance_file.read_text())["study_id"]
     runs = {run["id"].removeprefix(f"{study_id}-"): run for run in found}
