@@ -6,6 +6,7 @@ Images are mapped from a file, as Ray maps them from its store. Linux only.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -42,8 +43,10 @@ def private_mb() -> float:
 
 
 def mapped(part: LabelledImages, folder: Path, name: str) -> LabelledImages:
-    """The same images, mapped from a file."""
-    np.save(folder / f"{name}.npy", part.images)
+    """The same images, mapped from a file that is on disk: until then its pages count as this process's own."""
+    with open(folder / f"{name}.npy", "wb") as file:
+        np.save(file, part.images)
+        os.fsync(file.fileno())
     return replace(part, images=np.load(folder / f"{name}.npy", mmap_mode="r"))
 
 
