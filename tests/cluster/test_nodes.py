@@ -9,7 +9,7 @@ from pathlib import Path
 
 from orchestrator.records import StudyFolder
 from tests.cluster.conftest import Cluster
-from tests.orchestrator.processes import wait_until
+from tests.orchestrator.processes import epochs_on_record, wait_until
 
 Launch = Callable[..., subprocess.Popen[str]]
 EPOCHS = 6  # some are to come when a node dies, however busy the machine is
@@ -19,10 +19,6 @@ STUDY = {
     "search": "{trials_per_head: 3, scheduler: none}",
     "confirmation": "{top: 0}",
 }
-
-
-def epochs_on_record(folder: StudyFolder) -> int:
-    return sum(event["event"] == "epoch" for event in folder.events())
 
 
 def places(folder: StudyFolder) -> dict[str, list[str]]:

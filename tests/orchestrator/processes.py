@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from orchestrator.records import StudyFolder
 from tests.orchestrator.alone import SEARCH_ALONE
 
 
@@ -30,6 +31,11 @@ def wait_until(reached: Callable[[], bool], process: subprocess.Popen[str], seco
             process.kill()
             raise AssertionError("the search does not get that far")
         time.sleep(0.05)
+
+
+def epochs_on_record(folder: StudyFolder) -> int:
+    """Of all trials of a search."""
+    return sum(event["event"] == "epoch" for event in folder.events())
 
 
 def below(ancestor: int | None = None, title: str = "") -> list[int]:

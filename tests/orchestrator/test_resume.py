@@ -24,7 +24,7 @@ from orchestrator.cli import app
 from orchestrator.records import StudyFolder, Trial
 from orchestrator.study import Study
 from orchestrator.trial import Task, run_trial
-from tests.orchestrator.processes import below, orchestrator, wait_until
+from tests.orchestrator.processes import below, epochs_on_record, orchestrator, wait_until
 
 pytestmark = pytest.mark.timeout(600)  # five drivers, one after another, are the first test's
 STUDY = {
@@ -52,7 +52,7 @@ def launch_until(study: Path, results: Path, epochs: int) -> tuple[subprocess.Po
     """A search in a process of its own, in the middle: so many epochs are on record."""
     folder = StudyFolder(results / "small")
     process = orchestrator("launch", study, "--results", results)
-    wait_until(lambda: sum(event["event"] == "epoch" for event in folder.events()) >= epochs, process)
+    wait_until(lambda: epochs_on_record(folder) >= epochs, process)
     return process, folder
 
 
@@ -214,26 +214,33 @@ def trials_at_work(process: subprocess.Popen[str]) -> list[int]:
     return below(process.pid, ".train")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="finds Ray's worker processes in /proc")
-@pytest.mark.parametrize(("dies", "failures"), [("killed", 0), ("killed", 2), ("stalls", 2)])
-def test_a_trial_process_that_dies_costs_at_most_its_own_trial(
-    small_study: Callable[..., Path], tmp_path: Path, dies: str, failures: int
-) -> None:
-    may = f"process_failures: {failures}" + (", stalled_after_s: 45" if dies == "stalls" else "")
-    study = small_study(**STUDY | {"search": f"{{trials_per_head: 2, scheduler: none, {may}}}"})
-    process, folder = launch_until(study, tmp_path, epochs=2)
-    workers = trials_at_work(process)
-    assert workers
-    os.kill(workers[0], signal.SIGKILL if dies == "killed" else signal.SIGSTOP)
+finds_processes = pytest.mark.skipif(sys.platform != "linux", reason="finds Ray's worker processes in /proc")
+
+
+@finds_processes
+def test_trial_processes_that_die_or_stall_begin_again(small_study: Callable[..., Path], tmp_path: Path) -> None:
+    search = "{trials_per_head: 2, scheduler: none, process_failures: 2, stalled_after_s: 45}"
+    process, folder = launch_until(small_study(**STUDY | {"search": search}), tmp_path, epochs=2)
+    os.kill(trials_at_work(process)[0], signal.SIGKILL)
+    wait_until(lambda: epochs_on_record(folder) >= 5, process)
+    os.kill(trials_at_work(process)[0], signal.SIGSTOP)
+    _, lines = process.communicate(timeout=250)
+
+    assert process.returncode == 0, lines
+    assert "its process died; it goes on after epoch" in lines
+    assert "no report for 4" in lines
+    check_exactly_planned(folder)
+
+
+@finds_processes
+def test_a_trial_whose_process_may_not_die_fails_alone(small_study: Callable[..., Path], tmp_path: Path) -> None:
+    search = "{trials_per_head: 2, scheduler: none, process_failures: 0}"
+    process, folder = launch_until(small_study(**STUDY | {"search": search}), tmp_path, epochs=2)
+    os.kill(trials_at_work(process)[0], signal.SIGKILL)
     told, lines = process.communicate(timeout=250)
     failed = [trial for trial in folder.trials().values() if trial.status == "failed"]
 
-    assert ("no report for 4" in lines) == (dies == "stalls")
-    if failures:
-        assert process.returncode == 0, lines
-        check_exactly_planned(folder)
-    else:
-        assert process.returncode == 3, lines
-        assert [trial.reason for trial in failed] == ["its process died 1 times"]
-        assert failed[0].name in told
-        assert sum(trial.status == "completed" for trial in folder.trials().values()) == 3
+    assert process.returncode == 3, lines
+    assert [trial.reason for trial in failed] == ["its process died 1 times"]
+    assert failed[0].name in told
+    assert sum(trial.status == "completed" for trial in folder.trials().values()) == 3

@@ -12,7 +12,7 @@ from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.storage.bucket import Bucket
 from orchestrator.storage.home import inside
-from tests.orchestrator.processes import orchestrator, wait_until
+from tests.orchestrator.processes import epochs_on_record, orchestrator, wait_until
 
 QUICK_TO_GIVE_UP = """
 from orchestrator.cli import main
@@ -41,7 +41,7 @@ def test_a_study_goes_from_machine_to_machine(
     where = f"{runs}/small"
     driver = orchestrator("launch", study, "--results", runs, program=QUICK_TO_GIVE_UP)
     looking = StudyFolder(inside(runs, "small"))
-    wait_until(lambda: sum(event["event"] == "epoch" for event in looking.events()) >= 4, driver, seconds=200)
+    wait_until(lambda: epochs_on_record(looking) >= 4, driver, seconds=200)
     driver.send_signal(signal.SIGKILL)
     driver.communicate()
     on_disk = looking.events()

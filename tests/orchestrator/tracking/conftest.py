@@ -27,6 +27,7 @@ from orchestrator.tracking import sync as syncing
 from orchestrator.tracking.following import CLOSE_S
 from orchestrator.tracking.mirror import Mirror
 from orchestrator.tracking.run import SAID, row_of
+from tests.orchestrator.processes import epochs_on_record, wait_until
 from tests.wandb_server import Run, WandbServer
 
 TRIALS: Any = {
@@ -186,12 +187,7 @@ def launch_until() -> Iterator[Callable[..., Any]]:
     def launch(epochs: int, *words: str | Path, **environment: str) -> tuple[Any, StudyFolder]:
         folder = StudyFolder(Path(words[-1]) / "small" if words[0] == "launch" else Path(words[-1]))
         begun.append(orchestrator(*words, **environment))
-
-        def far_enough() -> bool:
-            assert begun[-1].poll() is None, begun[-1].communicate()
-            return sum(event["event"] == "epoch" for event in folder.events()) >= epochs
-
-        wait_for(far_enough, lambda: "the search gets that far", seconds=120)
+        wait_until(lambda: epochs_on_record(folder) >= epochs, begun[-1])
         return begun[-1], folder
 
     yield launch
