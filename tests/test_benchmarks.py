@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from pathlib import Path
 from types import ModuleType
 
@@ -20,11 +21,11 @@ def overhead() -> ModuleType:
     return importlib.import_module("tests.benchmarks.overhead")
 
 
-def test_the_study_of_the_overhead_benchmark_is_sixteen_trials_of_one_epoch(
+def test_the_study_of_the_overhead_benchmark_is_twelve_trials_of_one_epoch(
     overhead: ModuleType, tmp_path: Path
 ) -> None:
     planned = plan.make(Study.load("quick", overhead.OVERRIDES), tmp_path)
-    assert (planned.trials, planned.epochs) == (16, 16)
+    assert (planned.trials, planned.epochs) == (12, 12)
 
 
 def test_overhead_is_what_is_left_of_the_wall_time_beside_training(overhead: ModuleType, tmp_path: Path) -> None:
@@ -48,7 +49,7 @@ def test_overhead_is_what_is_left_of_the_wall_time_beside_training(overhead: Mod
 @pytest.mark.parametrize("way", tracking.WAYS)
 def test_the_searches_of_the_tracking_benchmark_differ_in_tracking_alone(way: str, tmp_path: Path) -> None:
     study = Study.load("quick", [*tracking.OVERRIDES, f"tracking.mode={way}"])
-    assert plan.make(study, tmp_path).trials == 8
+    assert plan.make(study, tmp_path).trials == 4
     off = Study.load("quick", [*tracking.OVERRIDES, "tracking.mode=off"])
     assert study.model_dump(exclude={"tracking"}) == off.model_dump(exclude={"tracking"})
 
@@ -122,6 +123,11 @@ def test_what_was_not_measured_is_left_open_in_the_table() -> None:
     assert "| 0.93 × |" in said
     assert "a search of 6 trials, 4 epochs, " in said
     assert said.count("| – |") == len(published.ROWS) - 1
+
+
+def test_readme_says_what_the_published_run_measured() -> None:
+    found = json.loads(Path("results/benchmarks.json").read_text())
+    assert published.section(found) in Path("README.md").read_text()
 
 
 @pytest.mark.parametrize("dimensions", ablation.DIMENSIONS)

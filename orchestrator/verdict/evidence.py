@@ -117,13 +117,10 @@ def all_differences(scores: Mapping[str, Mapping[int, float]]) -> list[Differenc
 
 
 def verdicts(compared: Sequence[Difference]) -> list[str]:
-    """What all the differences say, a sentence each: those that are there, then what cannot be told apart in one."""
+    """What all the differences say, a sentence each: those that are there, then that there are no others."""
     said = [str(difference) for difference in compared if difference.apart]
     alike = [difference for difference in compared if not difference.apart]
     if len(alike) < 2:
         return [*said, *map(str, alike)]
     n = min(difference.estimate.n for difference in alike)
-    if not said:
-        return [f"no two of them can be told apart at n = {n}"]
-    pairs = ", ".join(f"{difference.first}–{difference.second}" for difference in alike)
-    return [*said, f"cannot be told apart at n = {n}: {pairs}"]
+    return [*said, f"no {'other ' if said else ''}two of them can be told apart at n = {n}"]

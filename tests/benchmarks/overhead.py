@@ -1,4 +1,4 @@
-"""What a search costs besides training: 16 one-epoch trials, the time of each split up.
+"""What a search costs besides training: 12 one-epoch trials, the time of each split up.
 
 What follows a search, its report above all, is left out.
 """
@@ -17,7 +17,7 @@ from tests.orchestrator.alone import alone
 OVERRIDES = (
     "name=overhead",
     "training.epochs=1",
-    "search.trials_per_head=8",
+    "search.trials_per_head=6",
     "search.scheduler=none",
     "search.grace_epochs=1",
     "confirmation.top=0",

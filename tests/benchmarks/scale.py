@@ -1,4 +1,4 @@
-"""What the driver costs when there are many trials: 600 that train nothing, with everything else as it is.
+"""What the driver costs when there are many trials: 300 that train nothing, with everything else as it is.
 
 In a process of its own, so that its memory is its own. W&B is left out: it has a process beside.
 """
@@ -21,7 +21,7 @@ from orchestrator.progress import Silent
 from orchestrator.records import Trial
 from tests.orchestrator.alone import alone
 
-MARKS = (100, 300, 600)
+MARKS = (50, 150, 300)
 OVERRIDES = (
     "name=scale",
     "training.epochs=1",

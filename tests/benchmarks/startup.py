@@ -19,7 +19,7 @@ from orchestrator.records import StudyFolder
 from tests.benchmarks.stopwatch import median_s
 from tests.orchestrator.alone import SEARCH_ALONE
 
-ROUNDS = 3
+ROUNDS = 2
 PROGRAM = str(Path(sys.executable).parent / "orchestrator")
 IMPORTS = "import torch, pytorch_lightning, ray.tune"
 SMALL = (
@@ -34,7 +34,7 @@ SMALL = (
 
 
 def measure() -> dict[str, Any]:
-    """Seconds, medians of three; and the launch as a ratio to the imports alone."""
+    """Seconds, means of two; and the launch as a ratio to the imports alone."""
     imports_s = command_s(sys.executable, "-c", IMPORTS)
     first_step_s = statistics.median(to_first_step_s() for _ in range(ROUNDS))
     return {
@@ -48,7 +48,7 @@ def measure() -> dict[str, Any]:
 
 
 def command_s(*command: str) -> float:
-    """Wall time of a command, the median of three."""
+    """Wall time of a command."""
     with tempfile.TemporaryDirectory() as folder:
         return median_s(lambda: subprocess.run(command, check=True, capture_output=True, cwd=folder), ROUNDS)
 

@@ -17,12 +17,12 @@ from lightning_modules.data.splits import TrialData
 from orchestrator import trial
 from orchestrator.study import Profile
 
-BATCH, DIMENSIONS, ROUNDS = 128, 3, 4
+BATCH, DIMENSIONS, ROUNDS = 128, 3, 3
 PARAMS = {"lr": 0.01, "head_lr": 0.01, "margin_rad": 0.3, "scale": 20.0}
 
 
 def measure() -> dict[str, Any]:
-    """All ways in turn, four times; ratios are those of the medians. moved: with images that are moved by a pixel."""
+    """All ways in turn, three times; ratios are those of the medians. moved: with images that are moved by a pixel."""
     torch.set_num_threads(1)
     data = splits.split(mnist.load("train"), 10_000, seed=0)
     ways = {"bare": bare_loop, "trial": in_a_trial, "moved": lambda data: in_a_trial(data, shift_px=1)}
