@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from orchestrator.study import AS_WRITTEN, Study
 from orchestrator.verdict import confirmation
 from search_spaces.heads import feasibility
-from search_spaces.parameters import Range
+from search_spaces.parameters import Parameter, Range
 
 
 def of(study: Study, num_classes: int) -> list[str]:
     """A sentence for each thing that can run, but should not be meant."""
-    return [*_contest(study), *_feasible(study, num_classes), *_seeds(study)]
+    return [*_contest(study), *_feasible(study, num_classes), *_margins(study, num_classes), *_seeds(study)]
 
 
 def _seeds(study: Study) -> Iterable[str]:
@@ -35,10 +35,25 @@ def _feasible(study: Study, num_classes: int) -> Iterable[str]:
         for name, item in space.items():
             if item.reason != AS_WRITTEN:
                 continue
-            ends = item.parameter
-            values = (ends.low, ends.high) if isinstance(ends, Range) else ends.values
-            numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
-            if numbers:
+            if numbers := _numbers(item.parameter):
                 said = feasibility(head, name, min(numbers), max(numbers), num_classes, study.embedding_dim)
                 if said:
                     yield f"heads.{head}.{name} {said}"
+
+
+def _numbers(parameter: Parameter) -> list[float]:
+    """The ends of a range, or the numbers among the values of a choice."""
+    values = (parameter.low, parameter.high) if isinstance(parameter, Range) else parameter.values
+    return [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+
+
+def _margins(study: Study, num_classes: int) -> Iterable[str]:
+    """A word for margins that are asked to grow for longer than they may."""
+    most, asked = study.training.epochs / 2, []
+    for head, space in study.spaces(num_classes).items():
+        item = space["margin_warmup_epochs"]
+        if item.reason == AS_WRITTEN and (epochs := max(_numbers(item.parameter))) > most:
+            asked.append(f"{head} {epochs:g}")
+    if asked:
+        rule = f"margins grow for at most half of the training, {most:g} epochs"
+        yield f"{rule}; margin_warmup_epochs: {', '.join(asked)}"

@@ -12,8 +12,17 @@ from orchestrator.showcase import inserted
 BEGIN, END = "<!-- speed, made by: make showcase -->\n", "<!-- end of speed -->\n"
 SIZES = (10, 10_000, 100_000)
 ROWS = (  # what, how it is written, which figures
-    ("images a second in a trial, over a bare PyTorch loop's", "{:.2f} ×", ("throughput.trial_over_bare_loop",)),
-    ("the same while every image is moved by a pixel", "{:.2f} ×", ("throughput.moved_over_bare_loop",)),
+    *(
+        (
+            what,
+            "{:.2f} × ({:.2f} … {:.2f} in nine rounds)",
+            tuple(f"throughput.{way}_over_bare_loop{end}" for end in ("", "_lowest", "_highest")),
+        )
+        for what, way in (
+            ("images a second in a trial, over a bare PyTorch loop's", "trial"),
+            ("the same while every image is moved by a pixel", "moved"),
+        )
+    ),
     (
         "from a trial's end to the next one's first step, median and worst",
         "{:.2f} s, {:.2f} s",

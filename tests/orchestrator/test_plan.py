@@ -207,6 +207,16 @@ def test_warns_where_a_study_runs_otherwise_than_it_may_seem(tiny_study: MakeStu
     assert "concurrent_trials is 9, but only 4 fit" in concurrency
 
 
+def test_warns_where_a_margin_is_asked_to_grow_for_longer_than_it_may(tiny_study: MakeStudy, tmp_path: Path) -> None:
+    def warnings(epochs: float) -> tuple[str, ...]:
+        heads = {"arcface": {"margin_warmup_epochs": epochs}, "cosface": {}}
+        return plan.make(tiny_study(heads=heads, training={"epochs": 4}), tmp_path).warnings
+
+    assert warnings(2.0) == ()
+    (said,) = warnings(2.5)
+    assert said == "margins grow for at most half of the training, 2 epochs; margin_warmup_epochs: arcface 2.5"
+
+
 def test_warns_where_memory_will_be_short(
     tiny_study: MakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
