@@ -10,7 +10,7 @@ import pytest
 from typer.main import get_command
 
 import orchestrator
-from lightning_modules import blueprint
+from lightning_modules import blueprint, head_class
 from lightning_modules.data import mnist
 from orchestrator import Results, Study, StudyError, doctor
 from orchestrator.cli import app
@@ -121,3 +121,16 @@ def test_every_key_of_a_study_is_in_its_table() -> None:
         section = field.annotation
         for key in getattr(section, "model_fields", {name: None}):
             assert key == "description" or re.search(rf"`([a-z]*\.)?{key}`", table), key
+
+
+def test_what_it_says_was_learned_is_counted_from_the_published_studies() -> None:
+    studies = {dimensions: Results(ROOT / "results" / f"mnist-{dimensions}d") for dimensions in (2, 3)}
+    said = " ".join(README[README.index("What was learned:") :].split())
+    first = [trial.index == 0 for study in studies.values() for trial in study.best.values()]
+    assert (sum(first), len(first)) == (9, 12)
+    assert "In nine of the twelve searches no configuration did better than the defaults." in said
+
+    angular = [trial for _, trial in studies[2].runs if head_class(trial.head).spherical]
+    ended = [trial.objective for trial in angular if trial.status == "completed"]
+    assert f"none of the {len(ended)} angular models that the study has trained to their end lost a class." in said
+    assert all(reached is not None and reached > 0.95 for reached in ended)
