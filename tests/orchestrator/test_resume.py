@@ -209,9 +209,12 @@ def test_a_driver_that_is_ended_while_ray_starts_says_so_too(small_study: Callab
     assert folder.driver() is None
 
 
-def trials_at_work(process: subprocess.Popen[str]) -> list[int]:
-    """The processes of this driver's Ray in which a trial trains."""
-    return below(process.pid, ".train")
+def a_trial_at_work(process: subprocess.Popen[str]) -> int:
+    """A process of this driver's Ray in which a trial trains; between two epochs there may be none."""
+    while not (found := below(process.pid, ".train")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    return found[0]
 
 
 finds_processes = pytest.mark.skipif(sys.platform != "linux", reason="finds Ray's worker processes in /proc")
@@ -221,9 +224,9 @@ finds_processes = pytest.mark.skipif(sys.platform != "linux", reason="finds Ray'
 def test_trial_processes_that_die_or_stall_begin_again(small_study: Callable[..., Path], tmp_path: Path) -> None:
     search = "{trials_per_head: 2, scheduler: none, process_failures: 2, stalled_after_s: 45}"
     process, folder = launch_until(small_study(**STUDY | {"search": search}), tmp_path, epochs=2)
-    os.kill(trials_at_work(process)[0], signal.SIGKILL)
+    os.kill(a_trial_at_work(process), signal.SIGKILL)
     wait_until(lambda: epochs_on_record(folder) >= 5, process)
-    os.kill(trials_at_work(process)[0], signal.SIGSTOP)
+    os.kill(a_trial_at_work(process), signal.SIGSTOP)
     _, lines = process.communicate(timeout=250)
 
     assert process.returncode == 0, lines
@@ -236,7 +239,7 @@ def test_trial_processes_that_die_or_stall_begin_again(small_study: Callable[...
 def test_a_trial_whose_process_may_not_die_fails_alone(small_study: Callable[..., Path], tmp_path: Path) -> None:
     search = "{trials_per_head: 2, scheduler: none, process_failures: 0}"
     process, folder = launch_until(small_study(**STUDY | {"search": search}), tmp_path, epochs=2)
-    os.kill(trials_at_work(process)[0], signal.SIGKILL)
+    os.kill(a_trial_at_work(process), signal.SIGKILL)
     told, lines = process.communicate(timeout=250)
     failed = [trial for trial in folder.trials().values() if trial.status == "failed"]
 
