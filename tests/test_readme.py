@@ -19,6 +19,7 @@ from orchestrator.records import StudyFolder, Trial
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 ROOT = Path(__file__).parents[1]
+PAPERS = ("arcface", "cosface", "sphereface")
 
 
 def blocks(language: str) -> list[str]:
@@ -129,6 +130,10 @@ def test_what_it_says_was_learned_is_counted_from_the_published_studies() -> Non
     first = [trial.index == 0 for study in studies.values() for trial in study.best.values()]
     assert (sum(first), len(first)) == (9, 12)
     assert "In nine of the twelve searches no configuration did better than the defaults." in said
+
+    papers = [study.best[head].params["magnitude"] for study in studies.values() for head in PAPERS]
+    assert papers == ["feature"] * 6
+    assert "did best where their cosines are multiplied by the embedding's own length" in said
 
     angular = [trial for _, trial in studies[2].runs if head_class(trial.head).spherical]
     ended = [trial.objective for trial in angular if trial.status == "completed"]
