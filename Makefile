@@ -3,7 +3,7 @@
 .PHONY: run test lint bench showcase lock clean
 
 PYTHON ?= python3
-PROCESSES ?= 2
+PROCESSES ?= 3
 BIN := .venv/bin
 READY := .venv/.ready
 
