@@ -146,3 +146,13 @@ def test_a_variant_of_the_ablation_differs_from_the_recipe_in_what_it_says(
     differ = {name for one, other in pairs for name in one.keys() | other.keys() if one.get(name) != other.get(name)}
     named = {override.partition("=")[0].rpartition(".")[2] for override in variant.overrides}
     assert differ == named | ({"magnitude"} if "scale" in named else set())
+
+
+def test_the_published_ablation_is_of_the_record_beside_it_and_of_todays_variants() -> None:
+    results = Path(__file__).parents[1] / "results"
+    rows = [json.loads(line) for line in (results / "ablation.jsonl").read_text().splitlines()]
+    assert (results / "ablation.md").read_text() == ablation.table(rows)
+    assert len(rows) == sum(each.seeds for each in ablation.VARIANTS) * len(ablation.DIMENSIONS)
+    for row in rows:
+        (variant,) = [each for each in ablation.VARIANTS if each.name == row["variant"]["name"]]
+        assert row["params"] == ablation.recipe(variant, row["dimensions"])[1]
