@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -30,9 +29,6 @@ from orchestrator.verdict.repeats import Asked, fresh_seeds, run_name
 
 TRAIN, TEST = 3000, 500
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # on few and busy cores several threads mostly wait for each other
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    # As in all that a shell starts in the background: a program that a test starts would not hear of its Ctrl-C either.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # Files that share what takes long to make, by the beginning of their paths: one process runs them one after another.
