@@ -164,12 +164,16 @@ def _taken(client: Any, sent: dict[str, Any], address: str) -> None:
 
 async def _said(client: Any, name: str, before: int, say: Callable[[str], None]) -> int:
     """Says what comes after so many characters, until the connection or the job ends; returns how many there are."""
-    total = 0
-    async for text in client.tail_job_logs(name):
-        new = text[max(0, before - total) :]
-        total += len(text)
-        if new:
-            say(new)
+    total, task = 0, asyncio.current_task()
+    try:
+        async for text in client.tail_job_logs(name):
+            new = text[max(0, before - total) :]
+            total += len(text)
+            if new:
+                say(new)
+    finally:
+        if task and task.cancelling():  # by Ctrl-C, whatever the connection makes of it
+            raise asyncio.CancelledError
     return max(total, before)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -83,6 +84,30 @@ def test_a_study_is_sent_followed_left_alone_followed_again_and_fetched(
 
     with pytest.raises(CannotRun, match="a job is known to its cluster"):
         jobs.job("another-one", server)
+
+
+@pytest.mark.parametrize("ends", ["as it was asked to", "with an error", "as if the job had ended"])
+def test_a_connection_cannot_keep_ctrl_c_to_itself(ends: str) -> None:
+    class Server:
+        async def tail_job_logs(self, name: str) -> AsyncIterator[str]:
+            yield "at work"
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                if ends == "as it was asked to":
+                    raise
+                if ends == "with an error":
+                    raise RuntimeError("the connection closed") from None
+
+    async def interrupted(said: list[str]) -> None:
+        following = asyncio.ensure_future(jobs._said(Server(), "job", 0, said.append))
+        while not said:
+            await asyncio.sleep(0)
+        following.cancel()  # what asyncio.run makes of Ctrl-C, and back
+        await following
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(interrupted([]))
 
 
 def test_what_makes_no_sense_is_refused_before_it_is_sent(
