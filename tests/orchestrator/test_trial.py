@@ -197,3 +197,11 @@ def test_the_trial_module_imports_no_wandb() -> None:
     code = "import sys, orchestrator.trial, lightning_modules.arcface; print('wandb' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_what_trains_is_imported_once_and_never_looked_at_by_the_collector() -> None:
+    code = "import gc, sys; from orchestrator.trial import import_at_once as bring\n"
+    code += "bring(); known = gc.get_freeze_count(); bring()\n"
+    code += "print('pytorch_lightning' in sys.modules, gc.isenabled(), known > 10_000, gc.get_freeze_count() - known)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True", "True", "0"]
