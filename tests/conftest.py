@@ -10,7 +10,6 @@ from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -27,6 +26,7 @@ from orchestrator.study import Study
 from orchestrator.verdict import confirmation
 from orchestrator.verdict.repeats import Asked, fresh_seeds, run_name
 
+pytest_plugins = ["tests.buckets", "tests.orchestrator.processes"]
 TRAIN, TEST = 3000, 500
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # on few and busy cores several threads mostly wait for each other
 
@@ -39,6 +39,7 @@ TOGETHER = {
 LONGEST_FIRST = (  # whatever takes long and begins last is waited for by all other processes
     "tests/orchestrator/test_search.py",
     "tests/orchestrator/test_resume.py",
+    "tests/test_readme_followed.py",
     "tests/orchestrator/test_workers.py",
     "tests/orchestrator/test_workers_lost.py",
     "tests/orchestrator/storage/test_search_in_a_bucket.py",
@@ -312,39 +313,3 @@ def made_study(tmp_path_factory: pytest.TempPathFactory, build_study: Callable[.
 def made_report(made_study: Callable[..., Results]) -> Callable[..., Path]:
     """made_report(dimensions, *heads): the report of such a study, drawn once."""
     return cache(lambda dimensions=3, *heads: report.write(made_study(dimensions, *heads)))
-
-
-@pytest.fixture(scope="session")
-def s3() -> Iterator[str]:
-    """The address of a server on loopback that speaks S3."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def runs(s3: str, monkeypatch: pytest.MonkeyPatch, machine: Callable[[str], None]) -> str:
-    """A folder in a new bucket, for results; what this process and its children need to reach it is set."""
-    from pyarrow.fs import S3FileSystem
-
-    for name, value in {
-        "AWS_ENDPOINT_URL": s3,
-        "AWS_ACCESS_KEY_ID": "tests",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    bucket = f"bucket-{uuid4().hex[:8]}"
-    S3FileSystem(endpoint_override=s3, allow_bucket_creation=True).create_dir(bucket)
-    machine("here")
-    return f"s3://{bucket}/runs"
-
-
-@pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
-    """machine(name): from now on this process is on that one, as far as working copies tell."""
-    return lambda name: monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "machines" / name))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 
 import pytest
@@ -16,19 +15,9 @@ from orchestrator import Results, Study, StudyError, doctor
 from orchestrator.cli import app
 from orchestrator.files import write_atomic
 from orchestrator.records import StudyFolder, Trial
+from tests.readme import README, ROOT, blocks, commands
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-ROOT = Path(__file__).parents[1]
 PAPERS = ("arcface", "cosface", "sphereface")
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
-
-
-def commands(program: str) -> list[list[str]]:
-    lines = [line.removeprefix("$ ") for block in blocks("console") for line in block.splitlines()]
-    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith(f"{program} ")]
 
 
 @pytest.fixture

@@ -20,9 +20,6 @@ from tests.orchestrator.processes import below, orchestrator
 
 RAY = str(Path(sys.executable).with_name("ray"))
 STORE_BYTES = 100 * 2**20  # of each node, for objects
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    # As in all that a shell starts in the background: a program that a test starts would not hear of its Ctrl-C either.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def free_port() -> int:

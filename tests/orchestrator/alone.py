@@ -8,12 +8,13 @@ from unittest.mock import patch
 
 from orchestrator import report, winners
 
+PROGRAM = "from orchestrator.cli import main; main()"  # as `python -c` takes it
 SEARCH_ALONE = """
 from orchestrator.cli import main
 from tests.orchestrator.alone import alone
 with alone():
     main()
-"""  # the program, as `python -c` takes it in the project's folder
+"""  # the same, in the project's folder
 
 
 @contextmanager

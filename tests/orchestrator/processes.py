@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import pytest
 
 from orchestrator.records import StudyFolder
 from tests.orchestrator.alone import SEARCH_ALONE
+
+Found = TypeVar("Found")
+STARTED: list[subprocess.Popen[str]] = []
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # As in all that a shell starts in the background: a program that a test starts would not hear of its Ctrl-C either.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_goes_on() -> Iterator[None]:
+    """Ends what a test that failed has left at work."""
+    yield
+    while STARTED:
+        with STARTED.pop() as process:
+            process.kill()
 
 
 def orchestrator(
@@ -19,18 +37,20 @@ def orchestrator(
 ) -> subprocess.Popen[str]:
     """The program, at work."""
     pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "-c", program, *map(str, words)], env=environment, **pipes)
+    STARTED.append(subprocess.Popen([sys.executable, "-c", program, *map(str, words)], env=environment, **pipes))
+    return STARTED[-1]
 
 
-def wait_until(reached: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
-    """Looks again and again, as long as the program is at work."""
+def wait_until(reached: Callable[[], Found], process: subprocess.Popen[str], seconds: float = 120) -> Found:
+    """Looks again and again, as long as the program is at work, until there is something; gives what it is."""
     end = time.monotonic() + seconds
-    while not reached():
+    while not (found := reached()):
         assert process.poll() is None, process.communicate()
         if time.monotonic() > end:
             process.kill()
             raise AssertionError("the search does not get that far")
-        time.sleep(0.05)
+        time.sleep(0.02)
+    return found
 
 
 def epochs_on_record(folder: StudyFolder) -> int:

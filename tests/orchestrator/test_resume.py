@@ -211,10 +211,7 @@ def test_a_driver_that_is_ended_while_ray_starts_says_so_too(small_study: Callab
 
 def a_trial_at_work(process: subprocess.Popen[str]) -> int:
     """A process of this driver's Ray in which a trial trains; between two epochs there may be none."""
-    while not (found := below(process.pid, ".train")):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
-    return found[0]
+    return wait_until(lambda: below(process.pid, ".train"), process)[0]
 
 
 finds_processes = pytest.mark.skipif(sys.platform != "linux", reason="finds Ray's worker processes in /proc")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +13,7 @@ from orchestrator.cli import app
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.terms import SAVE_S, Terms, seconds
+from tests.orchestrator.processes import orchestrator
 
 
 @pytest.mark.parametrize(
@@ -45,11 +44,11 @@ def test_some_time_is_kept_to_save_in() -> None:
 
 def test_a_search_ends_within_its_time_and_can_go_on(small_study: Callable[..., Path], tmp_path: Path) -> None:
     study = small_study(search="{trials_per_head: 100, scheduler: none, concurrent_trials: 1}")
-    command = [sys.executable, "-m", "orchestrator", "launch", str(study), "--results", str(tmp_path)]
-    done = subprocess.run([*command, "--time-budget", "40s"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    search = orchestrator("launch", study, "--results", tmp_path, "--time-budget", "40s")
+    _, told = search.communicate()
+    assert search.returncode == 0, told
     folder = StudyFolder(tmp_path / "small")
-    assert f"the time budget is used up; orchestrator resume {folder.root} goes on" in done.stderr.replace("\n", "")
+    assert f"the time budget is used up; orchestrator resume {folder.root} goes on" in told.replace("\n", "")
     assert not Results(folder.root).finished
     assert folder.driver() is None
     assert folder.trials()

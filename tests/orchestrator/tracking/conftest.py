@@ -6,7 +6,6 @@ import io
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -27,6 +26,8 @@ from orchestrator.tracking import sync as syncing
 from orchestrator.tracking.following import CLOSE_S
 from orchestrator.tracking.mirror import Mirror
 from orchestrator.tracking.run import SAID, row_of
+from tests.orchestrator import processes
+from tests.orchestrator.alone import PROGRAM, SEARCH_ALONE
 from tests.orchestrator.processes import epochs_on_record, wait_until
 from tests.wandb_server import Run, WandbServer
 
@@ -171,26 +172,15 @@ def pictures_of(run: Run, key: str = "embedding") -> list[int]:
     return found
 
 
-def orchestrator(*words: str | Path, **environment: str) -> subprocess.Popen[str]:
+def orchestrator(*words: str | Path, program: str = PROGRAM, **environment: str) -> subprocess.Popen[str]:
     """The program in a process of its own, as from a fresh terminal."""
-    command = [sys.executable, "-m", "orchestrator", *map(str, words)]
-    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     around = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
-    return subprocess.Popen(command, env={**around, **environment}, **pipes)
+    return processes.orchestrator(*words, program=program, environment={**around, **environment})
 
 
-@pytest.fixture
-def launch_until() -> Iterator[Callable[..., Any]]:
-    """launch_until(epochs, *words, **environment): the program at a study "small", with so many epochs on record."""
-    begun: list[subprocess.Popen[str]] = []
-
-    def launch(epochs: int, *words: str | Path, **environment: str) -> tuple[Any, StudyFolder]:
-        folder = StudyFolder(Path(words[-1]) / "small" if words[0] == "launch" else Path(words[-1]))
-        begun.append(orchestrator(*words, **environment))
-        wait_until(lambda: epochs_on_record(folder) >= epochs, begun[-1])
-        return begun[-1], folder
-
-    yield launch
-    for process in begun:
-        process.kill()
-        process.communicate()
+def launch_until(epochs: int, *words: str | Path, **environment: str) -> tuple[subprocess.Popen[str], StudyFolder]:
+    """A search alone of a study "small", at work, with so many epochs on record."""
+    folder = StudyFolder(Path(words[-1]) / "small" if words[0] == "launch" else Path(words[-1]))
+    process = orchestrator(*words, program=SEARCH_ALONE, **environment)
+    wait_until(lambda: epochs_on_record(folder) >= epochs, process)
+    return process, folder

@@ -213,11 +213,11 @@ def test_runs_of_a_driver_that_is_killed_end_as_interrupted(growing: Any) -> Non
         append(folder, lines[:3])
         wait_for(lambda: list(folder.wandb.glob("offline-run-*/*.wandb")), lambda: "a run begins")
         driver.kill()
+    wait_for(lambda: not Path(f"/proc/{pid}").exists(), lambda: "the process ends")
     (path,) = folder.wandb.glob("offline-run-*/*.wandb")
     run = read_run(path)
     assert (run["exit_code"], run["summary"]["status"]) == (255, "interrupted")
     assert len(epochs_of(run)) == 2
-    wait_for(lambda: not Path(f"/proc/{pid}").exists(), lambda: "the process ends")
 
 
 def test_a_study_is_followed_by_one_process_at_a_time(growing: Any, monkeypatch: pytest.MonkeyPatch) -> None:

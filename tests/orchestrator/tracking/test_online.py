@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
-from tests.orchestrator.tracking.conftest import check_equal, orchestrator, pictures_of, run_of, wait_for
+from tests.orchestrator.tracking.conftest import check_equal, launch_until, orchestrator, pictures_of, run_of, wait_for
 from tests.wandb_server import WandbServer
 
 HEADS = ("arcface", "softmax")
@@ -168,7 +167,7 @@ def test_a_sweep_that_is_not_there_is_refused(online: Online, path: str) -> None
 
 
 def test_a_killed_driver_goes_on_and_a_server_goes_away_and_no_run_or_row_is_lost_or_there_twice(
-    small_mnist: Path, tmp_path: Path, launch_until: Callable[..., Any]
+    small_mnist: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "small.yaml").write_text(STUDY.format(path=small_mnist).replace("top: 1", "top: 0"))
     with WandbServer() as server:

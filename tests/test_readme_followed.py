@@ -1,0 +1,110 @@
+"""The README is followed word for word: each command is run as it stands, in its order, on a study like its own.
+
+That study is the README's, with less to train. Of the commands for a cluster only `doctor` is run here: the others
+need a cloud; tests/cluster runs their verbs with a Ray on this machine.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections import Counter
+from contextlib import nullcontext
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from lightning_modules.data import mnist
+from orchestrator import Results, report
+from orchestrator.cli import app
+from orchestrator.records import StudyFolder
+from tests.orchestrator.alone import PROGRAM, SEARCH_ALONE
+from tests.orchestrator.processes import epochs_on_record, orchestrator, wait_until
+from tests.readme import ROOT, blocks, commands_of
+from tests.wandb_server import WandbServer
+
+pytestmark = pytest.mark.timeout(600)
+_, STUDY, LOOK, TAKE_AWAY, WANDB, BUCKET, CLUSTER, _ = (
+    commands_of(block, "orchestrator") for block in blocks("console")
+)
+LESS = {"epochs: 8": "epochs: 2", "trials_per_head: 12": "trials_per_head: 2\n  concurrent_trials: 1"}
+DIGITS = StudyFolder(Path("results/digits"))
+
+
+@pytest.fixture
+def desk(tmp_path: Path, small_mnist: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder with digits.yaml and with images.npy, where the reader sits."""
+    study = blocks("yaml")[0]
+    for said, less in LESS.items():
+        assert said in study
+        study = study.replace(said, less)
+    small = f"data: {{source: idx, path: {small_mnist}, validation_images: 1000}}\nbody: {{width: 4}}\n"
+    (tmp_path / "digits.yaml").write_text(f"{study}{small}confirmation: {{top: 1, seeds: 2}}\n")
+    np.save(tmp_path / "images.npy", mnist.load("train").images[:50])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def follow(words: list[str]) -> None:
+    """A command in this process. A report is drawn where it is asked for, and not at the end of every search too."""
+    with nullcontext() if words[0] == "report" else patch.object(report, "write"):
+        done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, (words, done.output, done.exception)
+
+
+def test_a_study_is_planned_searched_stopped_resumed_confirmed_tested_and_looked_at(desk: Path) -> None:
+    for words in (*STUDY, *LOOK, *TAKE_AWAY):
+        if words == ["launch", "digits.yaml"]:
+            driver = orchestrator(*words)
+            wait_until(lambda: epochs_on_record(DIGITS) >= 1, driver)
+        else:
+            follow(words)
+        if words[0] == "stop":
+            driver.communicate(timeout=120)
+            assert driver.returncode == 130
+
+    digits = Results(DIGITS.root)
+    assert digits.finished
+    assert Counter(trial.head for trial in digits.trials.values()) == dict.fromkeys(digits.study.heads, 2)
+    assert [standing.confirmed.estimate.n for standing in digits.leaderboard if standing.confirmed] == [10] * 3
+    known, again = (Results(f"results/{name}").best["arcface"] for name in ("digits", "digits-best-arcface"))
+    assert (again.seed, again.params, again.objective) == (known.seed, known.params, known.objective)
+    assert Results("results/digits-short").study.training.epochs == 3
+    assert np.load("vectors.npy").shape == (50, 2)
+    for made in (DIGITS.report_file, DIGITS.test_file, "compare.png", "vectors.parquet", "arcface/model.onnx"):
+        assert Path(made).exists(), made
+
+
+def test_a_sweep_is_sent_to_wandb_looked_at_and_shown(desk: Path) -> None:
+    with WandbServer() as server:
+        environment = os.environ | server.environment(desk / "client")
+        for words in WANDB:
+            known = [f"{sweep.entity}/{sweep.project}/{sweep.id}" for sweep in server.sweeps.values()]
+            here = [known[0] if word == "entity/project/sweep" else word for word in words]
+            program = SEARCH_ALONE if words[0] == "launch" else PROGRAM
+            process = orchestrator(*here, program=program, environment=environment)
+            if words[0] == "dashboard":
+                assert process.stdout
+                assert "Ctrl-C ends it" in process.stdout.readline()
+                process.send_signal(signal.SIGINT)
+            _, told = process.communicate(timeout=300)
+            assert process.returncode == 0, (here, told)
+    assert (server.unknown, server.errors) == ([], [])
+    assert len(server.runs) == len(Results(DIGITS.root).runs) + 1  # the study's own
+
+
+def test_a_study_in_a_bucket_is_launched_resumed_and_fetched(desk: Path, runs: str) -> None:
+    for words in BUCKET:
+        follow([word.replace("s3://bucket/runs", runs) for word in words])
+    assert Results(DIGITS.root).finished
+
+
+def test_the_doctor_looks_at_the_cluster(desk: Path) -> None:
+    shutil.copy(ROOT / "ray_cluster.yaml", desk)
+    for words in CLUSTER:
+        if words[0] == "doctor":
+            follow(words)
