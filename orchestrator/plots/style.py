@@ -133,5 +133,5 @@ def rendered(figure: Figure, kind: str, dpi: int) -> bytes:
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
     with DRAWING, matplotlib.rc_context({"svg.hashsalt": "embedding-heads", "svg.fonttype": "none"}):
         figure.savefig(stream, format=kind, dpi=dpi, metadata=metadata)
-    figure.set_layout_engine("none")  # it is laid out now; a second drawing, as SVG after PNG, keeps that
+    figure.set_layout_engine(None)  # it is laid out now; a second drawing, as SVG after PNG, keeps that
     return stream.getvalue()
