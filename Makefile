@@ -6,6 +6,7 @@ PYTHON ?= python3
 PROCESSES ?= 3
 BIN := .venv/bin
 READY := .venv/.ready
+export PYTHONDONTWRITEBYTECODE :=  # where that is set, every process compiles the program anew
 
 run: $(READY)
 	$(BIN)/orchestrator launch quick --next-name
