@@ -15,8 +15,8 @@ ROWS = (  # what, how it is written, which figures
     *(
         (
             what,
-            "{:.2f} × ({:.2f} … {:.2f} in nine rounds)",
-            tuple(f"throughput.{way}_over_bare_loop{end}" for end in ("", "_lowest", "_highest")),
+            "{:.2f} × ({:.2f} … {:.2f} in {} rounds)",
+            (*(f"throughput.{way}_over_bare_loop{end}" for end in ("", "_lowest", "_highest")), "throughput.rounds"),
         )
         for what, way in (
             ("images a second in a trial, over a bare PyTorch loop's", "trial"),

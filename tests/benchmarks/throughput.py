@@ -22,7 +22,7 @@ PARAMS = {"lr": 0.01, "head_lr": 0.01, "margin_rad": 0.3, "scale": 20.0}
 
 
 def measure() -> dict[str, Any]:
-    """All ways one after another, nine times, on short epochs: whatever slows a machine down for a while slows all.
+    """All ways one after another, in rounds, on short epochs: whatever slows a machine down for a while slows all.
 
     Each ratio is the median of the rounds' own ratios, with the lowest and the highest of them beside it. moved: with
     images that are moved by a pixel.
@@ -33,7 +33,7 @@ def measure() -> dict[str, Any]:
     ways = {"bare": bare_loop, "trial": in_a_trial, "moved": lambda data: in_a_trial(data, shift_px=1)}
     rounds = [{way: epoch(data) for way, epoch in ways.items()} for _ in range(ROUNDS)]
     images = IMAGES // BATCH * BATCH
-    found = {"bare_loop_images_per_s": images / statistics.median(each["bare"] for each in rounds)}
+    found = {"rounds": ROUNDS, "bare_loop_images_per_s": images / statistics.median(each["bare"] for each in rounds)}
     for way in ("trial", "moved"):
         ratios = sorted(each["bare"] / each[way] for each in rounds)
         found |= {
