@@ -8,6 +8,7 @@ from orchestrator.study import AS_WRITTEN, Study
 from orchestrator.verdict import confirmation
 from search_spaces.heads import feasibility
 from search_spaces.parameters import Parameter, Range
+from search_spaces.rooms import MARGINS
 
 
 def of(study: Study, num_classes: int) -> list[str]:
@@ -52,7 +53,7 @@ def _margins(study: Study, num_classes: int) -> Iterable[str]:
     most, asked = study.training.epochs / 2, []
     for head, space in study.spaces(num_classes).items():
         item = space["margin_warmup_epochs"]
-        if item.reason == AS_WRITTEN and (epochs := max(_numbers(item.parameter))) > most:
+        if head in MARGINS and item.reason == AS_WRITTEN and (epochs := max(_numbers(item.parameter))) > most:
             asked.append(f"{head} {epochs:g}")
     if asked:
         rule = f"margins grow for at most half of the training, {most:g} epochs"

@@ -208,13 +208,14 @@ def test_warns_where_a_study_runs_otherwise_than_it_may_seem(tiny_study: MakeStu
 
 
 def test_warns_where_a_margin_is_asked_to_grow_for_longer_than_it_may(tiny_study: MakeStudy, tmp_path: Path) -> None:
-    def warnings(epochs: float) -> tuple[str, ...]:
-        heads = {"arcface": {"margin_warmup_epochs": epochs}, "cosface": {}}
-        return plan.make(tiny_study(heads=heads, training={"epochs": 4}), tmp_path).warnings
+    def warnings(own: dict[str, float], **training: float) -> tuple[str, ...]:
+        heads = {"softmax": {}, "triplet": {}, "arcface": own, "cosface": {}}
+        return plan.make(tiny_study(heads=heads, training={"epochs": 4, **training}), tmp_path).warnings
 
-    assert warnings(2.0) == ()
-    (said,) = warnings(2.5)
-    assert said == "margins grow for at most half of the training, 2 epochs; margin_warmup_epochs: arcface 2.5"
+    rule = "margins grow for at most half of the training, 2 epochs; margin_warmup_epochs:"
+    assert warnings({"margin_warmup_epochs": 2.0}) == ()
+    assert warnings({"margin_warmup_epochs": 2.5}) == (f"{rule} arcface 2.5",)
+    assert warnings({}, margin_warmup_epochs=3.0) == (f"{rule} arcface 3, cosface 3",)
 
 
 def test_warns_where_memory_will_be_short(
