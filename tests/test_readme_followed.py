@@ -85,6 +85,7 @@ def test_a_sweep_is_sent_to_wandb_looked_at_and_shown(desk: Path) -> None:
         for words in WANDB:
             known = [f"{sweep.entity}/{sweep.project}/{sweep.id}" for sweep in server.sweeps.values()]
             here = [known[0] if word == "entity/project/sweep" else word for word in words]
+            here += ["--port", "0"] if words[0] == "dashboard" else []  # 8080 may be somebody's
             program = SEARCH_ALONE if words[0] == "launch" else PROGRAM
             process = orchestrator(*here, program=program, environment=environment)
             if words[0] == "dashboard":
