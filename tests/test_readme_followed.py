@@ -1,12 +1,12 @@
-"""The README is followed word for word: each command is run as it stands, in its order, on a study like its own.
+"""The README is followed: each command is run in its order, on a study like its own.
 
-That study is the README's, with less to train. Of the commands for a cluster only `doctor` is run here: the others
-need a cloud; tests/cluster runs their verbs with a Ray on this machine.
+That study is the README's, with one head and less to train. Only the bucket, the sweep and the dashboard's port are a
+test's own. Of the commands for a cluster `doctor` alone is run: the others need a cloud; tests/cluster runs their verbs
+with a Ray on this machine.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 from contextlib import nullcontext
@@ -24,6 +24,7 @@ from orchestrator.cli import app
 from orchestrator.records import StudyFolder
 from tests.orchestrator.alone import PROGRAM, SEARCH_ALONE
 from tests.orchestrator.processes import epochs_on_record, orchestrator, wait_until
+from tests.orchestrator.tracking.conftest import orchestrator as from_a_terminal
 from tests.readme import ROOT, blocks, commands_of
 from tests.wandb_server import WandbServer
 
@@ -81,13 +82,13 @@ def test_a_study_is_planned_searched_stopped_resumed_confirmed_tested_and_looked
 
 def test_a_sweep_is_sent_to_wandb_looked_at_and_shown(desk: Path) -> None:
     with WandbServer() as server:
-        environment = os.environ | server.environment(desk / "client")
+        environment = server.environment(desk / "client")
         for words in WANDB:
             known = [f"{sweep.entity}/{sweep.project}/{sweep.id}" for sweep in server.sweeps.values()]
             here = [known[0] if word == "entity/project/sweep" else word for word in words]
             here += ["--port", "0"] if words[0] == "dashboard" else []  # 8080 may be somebody's
             program = SEARCH_ALONE if words[0] == "launch" else PROGRAM
-            process = orchestrator(*here, program=program, environment=environment)
+            process = from_a_terminal(*here, program=program, **environment)
             if words[0] == "dashboard":
                 assert process.stdout
                 assert "Ctrl-C ends it" in process.stdout.readline()
