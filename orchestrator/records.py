@@ -179,8 +179,9 @@ class StudyFolder:
 
     def attempts(self) -> int:
         """How often trials have been trained, from the launch on: the folders that `ray` has."""
-        names = self.home.bucket.folders("ray") if self.home else (path.name for path in self.ray.glob("attempt-*"))
-        return sum(name.startswith("attempt-") for name in names)
+        if not self.home:
+            return len([*self.ray.glob("attempt-*")])
+        return len({name.split("/")[1] for name in self.home.bucket.objects("ray")})  # Google lists no folders
 
     @property
     def ray_storage(self) -> str:

@@ -1,7 +1,8 @@
-"""Buckets of a server on loopback that speaks S3."""
+"""Buckets on loopback: of a server that speaks S3, and of one that speaks as Google's storage does."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -37,6 +38,42 @@ def runs(s3: str, monkeypatch: pytest.MonkeyPatch, machine: Callable[[str], None
     S3FileSystem(endpoint_override=s3, allow_bucket_creation=True).create_dir(bucket)
     machine("here")
     return f"s3://{bucket}/runs"
+
+
+@pytest.fixture
+def google_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, machine: Callable[[str], None]) -> Iterator[str]:
+    """The same at a server of its own that speaks as Google's storage does, in a bucket of that name."""
+    from gcp_storage_emulator.server import create_server
+
+    server = create_server("127.0.0.1", 0, in_memory=True, default_bucket="bucket")
+    server.start()
+    key = tmp_path / "google.json"
+    key.write_text(json.dumps(service_account()))
+    monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", f"http://127.0.0.1:{server._api._httpd.server_port}")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
+    machine("here")
+    yield "gs://bucket/runs"
+    server.stop()
+
+
+def service_account() -> dict[str, str]:
+    """What Google's clients sign their requests with: a key of nobody's."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+    account = {"type": "service_account", "project_id": "tests", "private_key_id": "tests", "private_key": pem}
+    return account | {"client_email": "tests@example.org", "token_uri": "http://127.0.0.1:9/"}
+
+
+@pytest.fixture(params=["s3", "gs"])
+def any_runs(request: pytest.FixtureRequest) -> str:
+    """A folder for results in a bucket of each kind."""
+    runs: str = request.getfixturevalue({"s3": "runs", "gs": "google_runs"}[request.param])
+    return runs
 
 
 @pytest.fixture

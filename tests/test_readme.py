@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from ray.scripts.scripts import cli
 from typer.main import get_command
 
 import orchestrator
@@ -51,6 +52,12 @@ def test_its_study_loads_and_means_what_its_comments_say(digits: Path) -> None:
 def test_its_commands_exist(words: list[str]) -> None:
     verbs = get_command(app).commands  # type: ignore[attr-defined]
     verbs[words[0]].make_context(words[0], words[1:])
+
+
+@pytest.mark.parametrize("words", commands("ray"), ids=" ".join)
+def test_its_commands_of_ray_exist(words: list[str]) -> None:
+    """They are not run: a cluster at Google is needed for that."""
+    cli.commands[words[0]].make_context(words[0], words[1:])
 
 
 def test_its_make_targets_exist() -> None:

@@ -1,14 +1,12 @@
-"""The README is followed: each command is run in its order, on a study like its own.
+"""The README is followed: its commands are run in their order, on its own study with one head and less to train.
 
-That study is the README's, with one head and less to train. Only the bucket, the sweep and the dashboard's port are a
-test's own. Of the commands for a cluster `doctor` alone is run: the others need a cloud; tests/cluster runs their verbs
-with a Ray on this machine.
+Those for W&B, for a bucket and for a cluster are run where there is one of each: tests/orchestrator/tracking and
+storage, tests/cluster.
 """
 
 from __future__ import annotations
 
 import shutil
-import signal
 from contextlib import nullcontext
 from pathlib import Path
 from unittest.mock import patch
@@ -22,16 +20,10 @@ from lightning_modules.data import mnist
 from orchestrator import Results, report
 from orchestrator.cli import app
 from orchestrator.records import StudyFolder
-from tests.orchestrator.alone import PROGRAM, SEARCH_ALONE
 from tests.orchestrator.processes import epochs_on_record, orchestrator, wait_until
-from tests.orchestrator.tracking.conftest import orchestrator as from_a_terminal
-from tests.readme import ROOT, blocks, commands_of
-from tests.wandb_server import WandbServer
+from tests.readme import CLUSTER, LOOK, ROOT, STUDY, TAKE_AWAY, blocks
 
 pytestmark = pytest.mark.timeout(600)
-_, STUDY, LOOK, TAKE_AWAY, WANDB, BUCKET, CLUSTER, _ = (
-    commands_of(block, "orchestrator") for block in blocks("console")
-)
 DIGITS = StudyFolder(Path("results/digits"))
 
 
@@ -80,33 +72,7 @@ def test_a_study_is_planned_searched_stopped_resumed_confirmed_tested_and_looked
         assert Path(made).exists(), made
 
 
-def test_a_sweep_is_sent_to_wandb_looked_at_and_shown(desk: Path) -> None:
-    with WandbServer() as server:
-        environment = server.environment(desk / "client")
-        for words in WANDB:
-            known = [f"{sweep.entity}/{sweep.project}/{sweep.id}" for sweep in server.sweeps.values()]
-            here = [known[0] if word == "entity/project/sweep" else word for word in words]
-            here += ["--port", "0"] if words[0] == "dashboard" else []  # 8080 may be somebody's
-            program = SEARCH_ALONE if words[0] == "launch" else PROGRAM
-            process = from_a_terminal(*here, program=program, **environment)
-            if words[0] == "dashboard":
-                assert process.stdout
-                assert "Ctrl-C ends it" in process.stdout.readline()
-                process.send_signal(signal.SIGINT)
-            _, told = process.communicate(timeout=300)
-            assert process.returncode == 0, (here, told)
-    assert (server.unknown, server.errors) == ([], [])
-    assert len(server.runs) == len(Results(DIGITS.root).runs) + 1  # the study's own
-
-
-def test_a_study_in_a_bucket_is_launched_resumed_and_fetched(desk: Path, runs: str) -> None:
-    for words in BUCKET:
-        follow([word.replace("s3://bucket/runs", runs) for word in words])
-    assert Results(DIGITS.root).finished
-
-
 def test_the_doctor_looks_at_the_cluster(desk: Path) -> None:
     shutil.copy(ROOT / "ray_cluster.yaml", desk)
-    for words in CLUSTER:
-        if words[0] == "doctor":
-            follow(words)
+    doctor, *_ = CLUSTER
+    follow(doctor)

@@ -12,7 +12,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from orchestrator.errors import CannotRun, Problem
 
-SCHEMES = ("s3", "gs")
+OPTIONS = {
+    "s3": {"allow_delayed_open": "true"},  # a small object is written in one request instead of three
+    "gs": {"retry_limit_seconds": "5"},  # of 15 minutes, where nobody answers or there are no credentials
+}
 PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # between tries, where giving up would end a search
 URI = re.compile(r"(\w+):/+(.+)")
 
@@ -34,7 +37,7 @@ def uri_of(place: str | Path) -> str | None:
     if not match:
         return None
     scheme, rest = match.groups()
-    if scheme not in SCHEMES:
+    if scheme not in OPTIONS:
         rule, fix = "results lie in a folder, or in a bucket", "write s3://BUCKET/PATH or gs://BUCKET/PATH"
         raise CannotRun([Problem(str(place), rule, f"{scheme}://", fix)])
     return f"{scheme}://{rest.rstrip('/')}"
@@ -54,7 +57,7 @@ class Bucket:
 
         self.uri = uri
         with self._asked():
-            self._system, self._path = FileSystem.from_uri(_at_once(uri))
+            self._system, self._path = FileSystem.from_uri(_with_options(uri))
 
     def write(self, name: str, content: bytes, patient: bool = False) -> None:
         """Writes a whole object, over what was there. patient: tries for some minutes."""
@@ -100,14 +103,6 @@ class Bucket:
             if "NO_SUCH_BUCKET" in str(error):
                 raise
 
-    def folders(self, under: str) -> list[str]:
-        """The names right below a folder."""
-        from pyarrow.fs import FileSelector
-
-        with self._asked():
-            found = self._system.get_file_info(FileSelector(f"{self._path}/{under}", allow_not_found=True))
-        return [info.base_name for info in found]
-
     def written_ns(self, name: str) -> int | None:
         """When an object was written, by the bucket's clock; None where there is none."""
         from pyarrow.fs import FileType
@@ -131,17 +126,14 @@ class Bucket:
         except (OSError, ValueError) as error:  # pyarrow's own errors are both
             rule = "the bucket must be there, and answer, to read and to write"
             fix = "check its name, and this machine's credentials for it (AWS_…, or GOOGLE_APPLICATION_CREDENTIALS)"
-            first = str(error).strip().splitlines()[0]
+            first = str(error).strip().splitlines()[0].partition(" error_info=")[0]  # where Google says it all again
             raise CannotRun([Problem(self.uri, rule, first, fix)]) from error
 
 
-def _at_once(uri: str) -> str:
-    """The URI with pyarrow's option to write a small object of S3 in one request instead of three."""
+def _with_options(uri: str) -> str:
+    """The URI with what we ask of pyarrow, unless it asks for something else itself."""
     parts = urlsplit(uri)
-    if parts.scheme != "s3":
-        return uri
-    options = {"allow_delayed_open": "true", **dict(parse_qsl(parts.query))}
-    return urlunsplit(parts._replace(query=urlencode(options)))
+    return urlunsplit(parts._replace(query=urlencode(OPTIONS[parts.scheme] | dict(parse_qsl(parts.query)))))
 
 
 def _again(act: Callable[[], None], pauses_s: tuple[float, ...]) -> None:

@@ -17,8 +17,10 @@ from orchestrator import jobs
 from orchestrator.errors import CannotRun, StudyError
 from orchestrator.results import Results
 from tests.cluster.conftest import Cluster
+from tests.readme import JOBS, ROOT, here
 
-PASSED_ON = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")
+SUBMIT, FOLLOW = JOBS
+PASSED_ON = ("GOOGLE_APPLICATION_CREDENTIALS", "CLOUD_STORAGE_EMULATOR_ENDPOINT")
 
 
 @pytest.fixture
@@ -42,18 +44,20 @@ def test_a_study_is_sent_followed_left_alone_followed_again_and_fetched(
     cluster: Cluster,
     laptop: Callable[..., subprocess.Popen[str]],
     small_study: Callable[..., Path],
-    runs: str,
+    google_runs: str,
     tmp_path: Path,
 ) -> None:
     study = small_study(
+        name="digits",
         heads="{arcface: }",
         training="{epochs: 3, batch_size: 16}",
         search="{trials_per_head: 2, scheduler: none}",
         confirmation="{top: 0}",
     )
     server = cluster.head_with_jobs()
+    places = {"digits.yaml": study, "http://127.0.0.1:8265": server, "ray_cluster.yaml": ROOT / "ray_cluster.yaml"}
     passed_on = [word for name in PASSED_ON for word in ("--env", name)]
-    sent = laptop("submit", study, "--address", server, "--results", runs, "--set", "name=sent", *passed_on)
+    sent = laptop(*here(SUBMIT, places), "--set", "name=sent", *passed_on)
     assert sent.stderr
     seen = ""
     while "epoch 2/3" not in seen:
@@ -66,16 +70,16 @@ def test_a_study_is_sent_followed_left_alone_followed_again_and_fetched(
     assert "the study goes on without you" in told
     name = printed.split()[1]
     assert f"orchestrator follow {name} --address {server}" in printed
-    assert f"orchestrator stop {runs}/sent" in printed
+    assert f"orchestrator stop {google_runs}/sent" in printed
 
-    again = laptop("follow", name, "--address", server)
+    again = laptop(*here(FOLLOW, {**places, "digits-3fa9c1": name}))
     _, told = again.communicate(timeout=250)
     assert again.returncode == 0, told
     assert [line for line in seen.splitlines() if line in told.splitlines()] == seen.splitlines()  # from its beginning
     assert told.count("epoch 3/3") == 2
     assert "arcface-001 completed" in told
 
-    fetched = laptop("fetch", f"{runs}/sent", "--into", tmp_path / "mine")
+    fetched = laptop("fetch", f"{google_runs}/sent", "--into", tmp_path / "mine")
     assert fetched.wait(timeout=60) == 0
     mine = Results(tmp_path / "mine" / "sent")
     assert mine.finished

@@ -7,9 +7,13 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from orchestrator.records import StudyFolder
+from orchestrator.storage.home import inside
 from tests.cluster.conftest import Cluster
 from tests.orchestrator.processes import epochs_on_record, wait_until
+from tests.readme import CLUSTER, ROOT, here
 
 Launch = Callable[..., subprocess.Popen[str]]
 EPOCHS = 6  # some are to come when a node dies, however busy the machine is
@@ -69,13 +73,19 @@ def test_a_node_that_dies_costs_no_trial(
 
 
 def test_a_node_that_comes_later_is_used(
-    cluster: Cluster, launch: Launch, small_study: Callable[..., Path], tmp_path: Path
+    cluster: Cluster,
+    launch: Launch,
+    small_study: Callable[..., Path],
+    google_runs: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cluster.head()
-    folder = StudyFolder(tmp_path / "small")
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)  # on a node of its own `auto` finds it without
     long = {"training": "{epochs: 9, batch_size: 16}", "search": "{trials_per_head: 2, scheduler: none}"}
     study = small_study(**STUDY | long)  # so that three trials are still to come when the node is there
-    driver = launch("launch", study, "--results", tmp_path, "--address", cluster.address)
+    _, words = CLUSTER
+    driver = launch(*here(words, {"digits.yaml": study, "ray_cluster.yaml": ROOT / "ray_cluster.yaml"}))
+    folder = StudyFolder(inside(google_runs, "small"))
     wait_until(lambda: epochs_on_record(folder) >= 1, driver, seconds=150)
     cluster.join()
     _, said = driver.communicate(timeout=250)

@@ -1,4 +1,4 @@
-"""A study in a bucket, from one machine to another: launched here, killed, resumed there, looked at, fetched."""
+"""A study in a bucket, as the README has it: launched here, killed, resumed on another machine, looked at, fetched."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.storage.bucket import Bucket
 from orchestrator.storage.home import inside
 from tests.orchestrator.processes import epochs_on_record, orchestrator, wait_until
+from tests.readme import BUCKET, here
+
+LAUNCH, RESUME, STATUS, FETCH = BUCKET
 
 QUICK_TO_GIVE_UP = """
 from orchestrator.cli import main
@@ -30,17 +35,22 @@ def run(*words: str) -> str:
 
 
 def test_a_study_goes_from_machine_to_machine(
-    runs: str, machine: Callable[[str], None], small_study: Callable[..., Path], tmp_path: Path
+    runs: str,
+    machine: Callable[[str], None],
+    small_study: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     study = small_study(
+        name="digits",
         heads="{arcface: }",
         training="{epochs: 3, batch_size: 16}",
         search="{trials_per_head: 2, scheduler: none, concurrent_trials: 1}",
         confirmation="{top: 0}",
     )
-    where = f"{runs}/small"
-    driver = orchestrator("launch", study, "--results", runs, program=QUICK_TO_GIVE_UP)
-    looking = StudyFolder(inside(runs, "small"))
+    places, where = {"digits.yaml": study, "s3://bucket/runs": runs}, f"{runs}/digits"
+    driver = orchestrator(*here(LAUNCH, places), program=QUICK_TO_GIVE_UP)
+    looking = StudyFolder(inside(runs, "digits"))
     wait_until(lambda: epochs_on_record(looking) >= 4, driver, seconds=200)
     driver.send_signal(signal.SIGKILL)
     driver.communicate()
@@ -50,7 +60,7 @@ def test_a_study_goes_from_machine_to_machine(
     known = Results(where)
     assert known.folder.events()[: len(on_disk)] == on_disk
     interrupted = [trial for trial in known.trials.values() if trial.status == "running"]
-    told = run("resume", where)
+    told = run(*here(RESUME, places))
 
     assert "waiting whether it is still at work" in told
     assert any(f"{trial.name} goes on" in told for trial in interrupted if trial.epochs)
@@ -62,16 +72,16 @@ def test_a_study_goes_from_machine_to_machine(
     assert epochs == Counter({(f"arcface-00{index}", epoch): 1 for index in (0, 1) for epoch in (1, 2, 3)})
 
     machine("a third one")
-    assert json.loads(run("status", where, "--json"))["finished"]
+    assert json.loads(run(*here(STATUS, places), "--json"))["finished"]
     assert "report.html" in run("report", where)
-    assert Bucket(where).read("report.html") == (StudyFolder(inside(runs, "small")).report_file).read_bytes()
+    assert Bucket(where).read("report.html") == (StudyFolder(inside(runs, "digits")).report_file).read_bytes()
     assert {"study.yaml", "provenance.json", "best/arcface.yaml", "models/arcface/config.json"} <= {
         *Bucket(where).objects()
     }
 
-    fetched = run("fetch", where, "--into", str(tmp_path / "mine"))
-    assert str(tmp_path / "mine" / "small") in fetched
-    mine = Results(tmp_path / "mine" / "small")
+    monkeypatch.chdir(tmp_path)
+    assert "results/digits" in run(*here(FETCH, places))
+    mine = Results("results/digits")
     assert mine.folder.home is None
     assert mine.folder.events() == events
     assert (mine.folder.models / "arcface" / "model.safetensors").exists()

@@ -12,8 +12,10 @@ import pytest
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from tests.orchestrator.tracking.conftest import check_equal, launch_until, orchestrator, pictures_of, run_of, wait_for
+from tests.readme import WANDB, here
 from tests.wandb_server import WandbServer
 
+LAUNCH, *LOOK, _ = WANDB
 HEADS = ("arcface", "softmax")
 STUDY = """
 name: small
@@ -53,7 +55,8 @@ def online(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     (root / "small.yaml").write_text(STUDY.format(path=small_mnist))
     with WandbServer() as server:
         environment = server.environment(root / "client")
-        process = orchestrator("launch", root / "small.yaml", "--online", "--results", root, **environment)
+        launch = here(LAUNCH, {"digits.yaml": root / "small.yaml"})
+        process = orchestrator(*launch, "--results", root, **environment)
         _, said = process.communicate(timeout=280)
         assert process.returncode == 0, said
         yield Online(server, StudyFolder(root / "small"), environment, said)
@@ -143,6 +146,13 @@ def test_sync_has_nothing_to_send_and_sends_nothing(online: Online) -> None:
     assert (told["sent"], told["study_run_sent"], told["damaged"]) == ([], False, [])
     asked = {kind for _, kind in online.server.requests[before:]}
     assert not {kind for kind in asked if "Upsert" in kind or "file_stream" in kind or kind.startswith("PUT")}
+
+
+@pytest.mark.parametrize("words", LOOK, ids=" ".join)
+def test_the_commands_of_the_readme_name_the_sweep(online: Online, words: list[str]) -> None:
+    places = {"results/digits": online.folder.root, "entity/project/sweep": "someone/embedding-heads/sweep000"}
+    printed = online.run(*here(words, places))
+    assert "/sweeps/sweep000" in printed.replace("\n", "")
 
 
 def test_a_folder_and_its_sweep_are_inspected_alike(online: Online) -> None:
