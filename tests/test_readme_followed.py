@@ -65,7 +65,8 @@ def test_a_study_is_planned_searched_stopped_resumed_confirmed_tested_and_looked
     assert list(digits.trials) == ["arcface-000", "arcface-001"]
     assert [standing.confirmed.estimate.n for standing in digits.leaderboard if standing.confirmed] == [10]
     known, again = (Results(f"results/{name}").best["arcface"] for name in ("digits", "digits-best-arcface"))
-    assert (again.seed, again.params, again.objective) == (known.seed, known.params, known.objective)
+    assert (again.seed, again.params) == (known.seed, known.params)
+    assert [row["objective"] for row in again.epochs] == [row["objective"] for row in known.epochs]
     assert Results("results/digits-short").study.training.epochs == 3
     assert np.load("vectors.npy").shape == (50, 2)
     for made in (DIGITS.report_file, DIGITS.test_file, "compare.png", "vectors.parquet", "arcface/model.onnx"):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
-from orchestrator import report, winners
+from orchestrator import cluster, report, winners
 
 PROGRAM = "from orchestrator.cli import main; main()"  # as `python -c` takes it
 SEARCH_ALONE = """
@@ -21,4 +23,13 @@ with alone():
 def alone() -> Iterator[None]:
     """As long as it lasts nothing follows the trials that this process launches."""
     with patch.object(report, "write"), patch.object(winners, "examine"):
+        yield
+
+
+@contextmanager
+def one_ray(cores: int = 2) -> Iterator[None]:
+    """As long as it lasts all searches that this process launches share a Ray, in place of one each."""
+    short = TemporaryDirectory(prefix="heads-", ignore_cleanup_errors=True)  # sockets lie below it
+    there = patch.object(cluster, "local_ray", lambda *given: nullcontext())
+    with short as scratch, cluster.local_ray(cores, 0, 30_000_000, Path(scratch)), there:
         yield

@@ -21,7 +21,7 @@ from orchestrator.records import Event, StudyFolder, Trial, read_lines
 from orchestrator.results import Results
 from orchestrator.study import Study
 from orchestrator.verdict.opening import open_test
-from tests.orchestrator.alone import alone
+from tests.orchestrator.alone import alone, one_ray
 
 IMAGES, CLASSES = 120, 4
 Look = tuple[str, list[Event]]  # a file of test images that was opened, and what test.jsonl said at that moment
@@ -184,7 +184,7 @@ def opened(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Opene
         list(shipped.values())[-1].append(config)
         return config
 
-    with alone(), pytest.MonkeyPatch.context() as patch:
+    with one_ray(), alone(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(training.Session, "train", staged)
         patch.setattr(tune, "with_parameters", with_recorded)
         patch.setattr(budget, "trial_config", recorded_config)

@@ -24,7 +24,7 @@ from orchestrator.records import Event, StudyFolder, Trial, read_lines
 from orchestrator.results import Results
 from orchestrator.study import Study
 from orchestrator.trial import Task, run_trial
-from tests.orchestrator.alone import alone
+from tests.orchestrator.alone import alone, one_ray
 
 MakeStudy = Callable[..., Study]
 MakeRecord = Callable[..., StudyFolder]
@@ -75,7 +75,7 @@ def confirmed(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Co
         }
     )
     folder = StudyFolder(tmp_path_factory.mktemp("confirmed") / "small")
-    with alone():
+    with one_ray(), alone():
         interrupted = search.launch(study, folder.root.parent, Watched(folder, ("cosface", "-seed-1")))
         assert not interrupted.finished
         _ = interrupted.confirmation, interrupted.trials  # read now, before there is more

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
 from ray import tune
 
-from orchestrator import cluster, plan, training
+from orchestrator import plan, training
 from orchestrator.driver_only import DriverOnly
 from orchestrator.study import Study
 from orchestrator.trial import Task, run_trial
+from tests.orchestrator.alone import one_ray
 from tests.orchestrator.processes import below
 
-CORES, EPOCHS = 2, 2
+CORES, EPOCHS, STOPPED_AFTER = 2, 3, 2
 RECIPE = {"lr": 0.001, "head_lr": 0.001, "weight_decay": 0.01}
 ARCFACE = {**RECIPE, "margin_rad": 0.3, "scale": 15.0}
 TRIPLET = {"lr": 0.001, "weight_decay": 0.01, "margin_dist": 0.2, "mining": "batch_all", "soft_margin": True}
 TRIALS: dict[str, tuple[str, dict[str, Any]]] = {
-    "stopped": ("arcface", ARCFACE),  # by Tune, after its first epoch
-    "arcface": ("arcface", ARCFACE),
+    "arcface": ("arcface", ARCFACE),  # is stopped by Tune
     "triplet": ("triplet", TRIPLET),
     "diverging": ("arcface", ARCFACE | {"lr": 1e30}),
 }
@@ -81,10 +80,10 @@ def trained(study: Study, folder: Path) -> Listener:
 
 
 class StopOne(DriverOnly, tune.Stopper):
-    """Ends the trial called "stopped", as a scheduler does."""
+    """Ends the trial of ArcFace before its last epoch, as a scheduler does."""
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return result["config"]["trial"]["name"] == "stopped" and "objective" in result
+        return result["config"]["trial"]["name"] == "arcface" and result.get("epoch") == STOPPED_AFTER
 
     def stop_all(self) -> bool:
         return False
@@ -101,8 +100,7 @@ def heard(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[i
         "training": {"epochs": EPOCHS, "batch_size": 64},
     }
     folder = tmp_path_factory.mktemp("workers")
-    short = TemporaryDirectory(prefix="heads-", ignore_cleanup_errors=True)  # sockets lie below it
-    with short as scratch, cluster.local_ray(CORES, 0, 30_000_000, Path(scratch)):
+    with one_ray(CORES):
         return {
             workers: trained(Study.model_validate({**content, "resources": {"workers": workers}}), folder)
             for workers in (1, 2)
@@ -115,10 +113,10 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("name", ["arcface", "triplet"])
-def test_two_workers_learn_what_one_learns(heard: dict[int, Listener], name: str) -> None:
+@pytest.mark.parametrize(("name", "epochs"), [("arcface", STOPPED_AFTER), ("triplet", EPOCHS)])
+def test_two_workers_learn_what_one_learns(heard: dict[int, Listener], name: str, epochs: int) -> None:
     one, two = (heard[workers].epochs(name) for workers in (1, 2))
-    assert [row["epoch"] for row in two] == [row["epoch"] for row in one] == [1, 2]
+    assert [row["epoch"] for row in two] == [row["epoch"] for row in one] == list(range(1, epochs + 1))
     for row, shared in zip(one, two, strict=True):
         assert shared["metrics"].keys() == row["metrics"].keys()
         assert shared["embedding"][0] == row["embedding"][0]
@@ -143,8 +141,8 @@ def test_two_workers_end_for_the_same_reason_as_one(heard: dict[int, Listener]) 
 
 
 def test_a_trial_that_tune_stops_leaves_its_place_to_the_next(heard: dict[int, Listener]) -> None:
-    assert [row["epoch"] for row in heard[2].epochs("stopped")] == [1]
-    assert heard[2].epochs("arcface")  # which needs both cores
+    assert len(heard[2].epochs("arcface")) < EPOCHS
+    assert heard[2].epochs("triplet")  # which needs both cores
     assert heard[2].workers["arcface"] == heard[2].workers["triplet"] == 2
     assert heard[1].workers["triplet"] == 0
 
