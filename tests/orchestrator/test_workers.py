@@ -17,19 +17,19 @@ from orchestrator.trial import Task, run_trial
 from tests.orchestrator.alone import one_ray
 from tests.orchestrator.processes import below
 
-CORES, EPOCHS, STOPPED_AFTER = 2, 3, 2
-RECIPE = {"lr": 0.001, "head_lr": 0.001, "weight_decay": 0.01}
+CORES, EPOCHS = 2, 2
+RECIPE = {"lr": 0.0002, "head_lr": 0.001, "weight_decay": 0.01}
 ARCFACE = {**RECIPE, "margin_rad": 0.3, "scale": 15.0}
-TRIPLET = {"lr": 0.001, "weight_decay": 0.01, "margin_dist": 0.2, "mining": "batch_all", "soft_margin": True}
+TRIPLET = {"lr": 0.0002, "weight_decay": 0.01, "margin_dist": 0.2, "mining": "batch_all", "soft_margin": True}
 TRIALS: dict[str, tuple[str, dict[str, Any]]] = {
-    "arcface": ("arcface", ARCFACE),  # is stopped by Tune
+    "arcface": ("arcface", ARCFACE),  # is stopped by Tune, at its last report
     "triplet": ("triplet", TRIPLET),
     "diverging": ("arcface", ARCFACE | {"lr": 1e30}),
 }
 # Float32 sums in another order (a batch's statistics, gradients over workers) differ by about 1e-7 of their value, and
 # that grows with every step of Adam; test_shards.py shows in float64 that nothing else differs. So the learning rate is
 # low here, all triplets count, and clusters, which jump, are compared by their nearest means.
-LOSS_SHARE = 2e-3  # measured: at most 2.6e-4 of the loss
+LOSS_SHARE = 1e-3  # measured: at most 9e-5 of the loss; with five times the learning rate 9e-4
 ACCURACY = 0.01  # of the nearest mean: ten of the 1,000 validation images
 
 
@@ -80,10 +80,10 @@ def trained(study: Study, folder: Path) -> Listener:
 
 
 class StopOne(DriverOnly, tune.Stopper):
-    """Ends the trial of ArcFace before its last epoch, as a scheduler does."""
+    """Ends the trial of ArcFace while its workers wait after an epoch, as a scheduler does."""
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return result["config"]["trial"]["name"] == "arcface" and result.get("epoch") == STOPPED_AFTER
+        return result["config"]["trial"]["name"] == "arcface" and result.get("epoch") == EPOCHS
 
     def stop_all(self) -> bool:
         return False
@@ -113,10 +113,10 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize(("name", "epochs"), [("arcface", STOPPED_AFTER), ("triplet", EPOCHS)])
-def test_two_workers_learn_what_one_learns(heard: dict[int, Listener], name: str, epochs: int) -> None:
+@pytest.mark.parametrize("name", ["arcface", "triplet"])
+def test_two_workers_learn_what_one_learns(heard: dict[int, Listener], name: str) -> None:
     one, two = (heard[workers].epochs(name) for workers in (1, 2))
-    assert [row["epoch"] for row in two] == [row["epoch"] for row in one] == list(range(1, epochs + 1))
+    assert [row["epoch"] for row in two] == [row["epoch"] for row in one] == [1, 2]
     for row, shared in zip(one, two, strict=True):
         assert shared["metrics"].keys() == row["metrics"].keys()
         assert shared["embedding"][0] == row["embedding"][0]
@@ -141,7 +141,7 @@ def test_two_workers_end_for_the_same_reason_as_one(heard: dict[int, Listener]) 
 
 
 def test_a_trial_that_tune_stops_leaves_its_place_to_the_next(heard: dict[int, Listener]) -> None:
-    assert len(heard[2].epochs("arcface")) < EPOCHS
+    assert [heard[2].epochs(name)[-1]["done"] for name in ("arcface", "triplet")] == [True, False]
     assert heard[2].epochs("triplet")  # which needs both cores
     assert heard[2].workers["arcface"] == heard[2].workers["triplet"] == 2
     assert heard[1].workers["triplet"] == 0
