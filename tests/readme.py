@@ -1,4 +1,4 @@
-"""What the README shows, block by block; each command is run by one test or another, in the README's words."""
+"""What the README shows, block by block. Each command of the program is run by one test or another, in these words."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def commands(program: str) -> list[list[str]]:
     return [words for block in blocks("console") for words in commands_of(block, program)]
 
 
-def here(words: list[str], places: Mapping[str, object]) -> list[str]:
+def placed(words: list[str], places: Mapping[str, object]) -> list[str]:
     """A command's words, with a test's own places and names in place of the README's."""
     for written, own in places.items():
         words = [word.replace(written, str(own)) for word in words]

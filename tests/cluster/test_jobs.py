@@ -17,7 +17,7 @@ from orchestrator import jobs
 from orchestrator.errors import CannotRun, StudyError
 from orchestrator.results import Results
 from tests.cluster.conftest import Cluster
-from tests.readme import JOBS, ROOT, here
+from tests.readme import JOBS, ROOT, placed
 
 SUBMIT, FOLLOW = JOBS
 PASSED_ON = ("GOOGLE_APPLICATION_CREDENTIALS", "CLOUD_STORAGE_EMULATOR_ENDPOINT")
@@ -48,7 +48,6 @@ def test_a_study_is_sent_followed_left_alone_followed_again_and_fetched(
     tmp_path: Path,
 ) -> None:
     study = small_study(
-        name="digits",
         heads="{arcface: }",
         training="{epochs: 3, batch_size: 16}",
         search="{trials_per_head: 2, scheduler: none}",
@@ -57,7 +56,7 @@ def test_a_study_is_sent_followed_left_alone_followed_again_and_fetched(
     server = cluster.head_with_jobs()
     places = {"digits.yaml": study, "http://127.0.0.1:8265": server, "ray_cluster.yaml": ROOT / "ray_cluster.yaml"}
     passed_on = [word for name in PASSED_ON for word in ("--env", name)]
-    sent = laptop(*here(SUBMIT, places), "--set", "name=sent", *passed_on)
+    sent = laptop(*placed(SUBMIT, places), "--set", "name=sent", *passed_on)
     assert sent.stderr
     seen = ""
     while "epoch 2/3" not in seen:
@@ -72,7 +71,7 @@ def test_a_study_is_sent_followed_left_alone_followed_again_and_fetched(
     assert f"orchestrator follow {name} --address {server}" in printed
     assert f"orchestrator stop {google_runs}/sent" in printed
 
-    again = laptop(*here(FOLLOW, {**places, "digits-3fa9c1": name}))
+    again = laptop(*placed(FOLLOW, {**places, "digits-3fa9c1": name}))
     _, told = again.communicate(timeout=250)
     assert again.returncode == 0, told
     assert [line for line in seen.splitlines() if line in told.splitlines()] == seen.splitlines()  # from its beginning

@@ -13,7 +13,7 @@ from orchestrator.records import StudyFolder
 from orchestrator.storage.home import inside
 from tests.cluster.conftest import Cluster
 from tests.orchestrator.processes import epochs_on_record, wait_until
-from tests.readme import CLUSTER, ROOT, here
+from tests.readme import CLUSTER, ROOT, placed
 
 Launch = Callable[..., subprocess.Popen[str]]
 EPOCHS = 6  # some are to come when a node dies, however busy the machine is
@@ -84,7 +84,7 @@ def test_a_node_that_comes_later_is_used(
     long = {"training": "{epochs: 9, batch_size: 16}", "search": "{trials_per_head: 2, scheduler: none}"}
     study = small_study(**STUDY | long)  # so that three trials are still to come when the node is there
     _, words = CLUSTER
-    driver = launch(*here(words, {"digits.yaml": study, "ray_cluster.yaml": ROOT / "ray_cluster.yaml"}))
+    driver = launch(*placed(words, {"digits.yaml": study, "ray_cluster.yaml": ROOT / "ray_cluster.yaml"}))
     folder = StudyFolder(inside(google_runs, "small"))
     wait_until(lambda: epochs_on_record(folder) >= 1, driver, seconds=150)
     cluster.join()

@@ -27,7 +27,7 @@ from orchestrator.errors import CannotRun
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.searchers import OptunaSearcher
-from tests.readme import WANDB, here
+from tests.readme import WANDB, placed
 
 Build = Callable[..., StudyFolder]
 ENDS: Any = {
@@ -235,7 +235,7 @@ def test_a_port_is_a_number(folder: StudyFolder, port: str) -> None:
 def test_ctrl_c_ends_it_quietly(folder: StudyFolder) -> None:
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # also where it was ignored
     code += "from orchestrator.cli import main; main()"
-    words = here(WANDB[-1], {"results/digits": folder.root})
+    words = placed(WANDB[-1], {"results/digits": folder.root})
     command = [sys.executable, "-c", code, *words, "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -119,8 +120,13 @@ HEAVY = {
 }
 
 
-def imported(path: Path, inside_functions: bool = True) -> Iterator[str]:
+@cache
+def imported(path: Path, inside_functions: bool = True) -> tuple[str, ...]:
     """The modules that a file imports, those under TYPE_CHECKING left out; with or without those in functions."""
+    return tuple(_imported(path, inside_functions))
+
+
+def _imported(path: Path, inside_functions: bool) -> Iterator[str]:
     todo: list[ast.AST] = [ast.parse((ROOT / path).read_text(encoding="utf-8"))]
     while todo:
         node = todo.pop()

@@ -15,7 +15,7 @@ from orchestrator.results import Results
 from orchestrator.storage.bucket import Bucket
 from orchestrator.storage.home import inside
 from tests.orchestrator.processes import epochs_on_record, orchestrator, wait_until
-from tests.readme import BUCKET, here
+from tests.readme import BUCKET, placed
 
 LAUNCH, RESUME, STATUS, FETCH = BUCKET
 
@@ -49,7 +49,7 @@ def test_a_study_goes_from_machine_to_machine(
         confirmation="{top: 0}",
     )
     places, where = {"digits.yaml": study, "s3://bucket/runs": runs}, f"{runs}/digits"
-    driver = orchestrator(*here(LAUNCH, places), program=QUICK_TO_GIVE_UP)
+    driver = orchestrator(*placed(LAUNCH, places), program=QUICK_TO_GIVE_UP)
     looking = StudyFolder(inside(runs, "digits"))
     wait_until(lambda: epochs_on_record(looking) >= 4, driver, seconds=200)
     driver.send_signal(signal.SIGKILL)
@@ -60,7 +60,7 @@ def test_a_study_goes_from_machine_to_machine(
     known = Results(where)
     assert known.folder.events()[: len(on_disk)] == on_disk
     interrupted = [trial for trial in known.trials.values() if trial.status == "running"]
-    told = run(*here(RESUME, places))
+    told = run(*placed(RESUME, places))
 
     assert "waiting whether it is still at work" in told
     assert any(f"{trial.name} goes on" in told for trial in interrupted if trial.epochs)
@@ -72,7 +72,7 @@ def test_a_study_goes_from_machine_to_machine(
     assert epochs == Counter({(f"arcface-00{index}", epoch): 1 for index in (0, 1) for epoch in (1, 2, 3)})
 
     machine("a third one")
-    assert json.loads(run(*here(STATUS, places), "--json"))["finished"]
+    assert json.loads(run(*placed(STATUS, places), "--json"))["finished"]
     assert "report.html" in run("report", where)
     assert Bucket(where).read("report.html") == (StudyFolder(inside(runs, "digits")).report_file).read_bytes()
     assert {"study.yaml", "provenance.json", "best/arcface.yaml", "models/arcface/config.json"} <= {
@@ -80,7 +80,7 @@ def test_a_study_goes_from_machine_to_machine(
     }
 
     monkeypatch.chdir(tmp_path)
-    assert "results/digits" in run(*here(FETCH, places))
+    assert "results/digits" in run(*placed(FETCH, places))
     mine = Results("results/digits")
     assert mine.folder.home is None
     assert mine.folder.events() == events

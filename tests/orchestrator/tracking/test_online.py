@@ -12,7 +12,7 @@ import pytest
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from tests.orchestrator.tracking.conftest import check_equal, launch_until, orchestrator, pictures_of, run_of, wait_for
-from tests.readme import WANDB, here
+from tests.readme import WANDB, placed
 from tests.wandb_server import WandbServer
 
 LAUNCH, *LOOK, _ = WANDB
@@ -55,7 +55,7 @@ def online(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     (root / "small.yaml").write_text(STUDY.format(path=small_mnist))
     with WandbServer() as server:
         environment = server.environment(root / "client")
-        launch = here(LAUNCH, {"digits.yaml": root / "small.yaml"})
+        launch = placed(LAUNCH, {"digits.yaml": root / "small.yaml"})
         process = orchestrator(*launch, "--results", root, **environment)
         _, said = process.communicate(timeout=280)
         assert process.returncode == 0, said
@@ -151,7 +151,7 @@ def test_sync_has_nothing_to_send_and_sends_nothing(online: Online) -> None:
 @pytest.mark.parametrize("words", LOOK, ids=" ".join)
 def test_the_commands_of_the_readme_name_the_sweep(online: Online, words: list[str]) -> None:
     places = {"results/digits": online.folder.root, "entity/project/sweep": "someone/embedding-heads/sweep000"}
-    printed = online.run(*here(words, places))
+    printed = online.run(*placed(words, places))
     assert "/sweeps/sweep000" in printed.replace("\n", "")
 
 
