@@ -179,9 +179,11 @@ class StudyFolder:
 
     def attempts(self) -> int:
         """How often trials have been trained, from the launch on: the folders that `ray` has."""
-        if not self.home:
-            return len([*self.ray.glob("attempt-*")])
-        return len({name.split("/")[1] for name in self.home.bucket.objects("ray")})  # Google lists no folders
+        if self.home:  # where Google lists no folders, only what lies in them
+            names = {name.split("/")[1] for name in self.home.bucket.objects("ray")}
+        else:
+            names = {path.name for path in self.ray.glob("*")}
+        return sum(name.startswith("attempt-") for name in names)
 
     @property
     def ray_storage(self) -> str:

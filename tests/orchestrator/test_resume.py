@@ -234,7 +234,7 @@ def test_trial_processes_that_die_or_stall_begin_again(small_study: Callable[...
 
 @finds_processes
 def test_a_trial_whose_process_may_not_die_fails_alone(small_study: Callable[..., Path], tmp_path: Path) -> None:
-    search = "{trials_per_head: 2, scheduler: none, concurrent_trials: 1, process_failures: 0}"
+    search = "{trials_per_head: 2, scheduler: none, process_failures: 0}"
     process, folder = launch_until(small_study(**STUDY | {"search": search}), tmp_path, epochs=2)
     os.kill(a_trial_at_work(process), signal.SIGKILL)
     told, lines = process.communicate(timeout=250)

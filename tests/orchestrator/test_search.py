@@ -69,6 +69,12 @@ def test_all_six_heads_are_searched_equally_recorded_and_handed_back(
     with pytest.raises(CannotRun, match="is there already"):
         launch(study, tmp_path / "results")
 
+    with alone():
+        again = launch(Study.load(folder.best / "hybrid.yaml"), tmp_path / "results")
+    found, repeated = results.best["hybrid"], again.best["hybrid"]
+    assert [row["objective"] for row in repeated.epochs] == [row["objective"] for row in found.epochs]
+    assert (repeated.params, repeated.seed) == (found.params, found.seed)
+
 
 @pytest.mark.usefixtures("search_alone")
 def test_one_trial_at_a_time_gives_the_same_search_again(load_small: Callable[..., Study], tmp_path: Path) -> None:
