@@ -1,6 +1,7 @@
 # make run    set up, then launch the quick study on MNIST: six heads, some minutes
 # make test   set up, then lint, check types and test
-.PHONY: run test lint bench showcase lock clean
+# make fuzz   thousands of broken files of every kind; make test tries some of each
+.PHONY: run test fuzz lint bench showcase lock clean
 
 PYTHON ?= python3
 PROCESSES ?= 3
@@ -13,6 +14,9 @@ run: $(READY)
 
 test: lint
 	$(BIN)/pytest --numprocesses $(PROCESSES) --no-loadscope-reorder
+
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz
 
 lint: $(READY)
 	$(BIN)/ruff check .

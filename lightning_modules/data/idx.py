@@ -13,6 +13,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,16 @@ from numpy.typing import NDArray
 from lightning_modules.data.images import DataError, LabelledImages
 
 UNSIGNED_BYTE = 0x08
+SMALL_BYTES = 64 * 2**20  # as many as this may be unpacked from any file
+MOST_TIMES_SMALLER = 100  # than its content is a compressed file of images; gzip makes zeros a thousand times smaller
+BLOCK_BYTES = 2**20
+
+
+class Readable(Protocol):
+    """An open file, compressed or not."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many bytes; fewer at the end."""
 
 
 def find(folder: Path, part: str, kind: str) -> Path:
@@ -37,27 +48,59 @@ def find(folder: Path, part: str, kind: str) -> Path:
 def read(path: Path, sha256: str | None = None) -> NDArray[np.uint8]:
     """The array of one IDX file of unsigned bytes; raises DataError for anything that is not one, whole.
 
-    `sha256`, where given, is what the uncompressed content must hash to.
+    No more is unpacked than the header announces. `sha256`, where given, is what the uncompressed content must hash to.
     """
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        with gzip.GzipFile(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            header, shape = _header(file, path)
+            _check_size(path, len(header), shape)
+            values = np.empty(math.prod(shape), np.uint8)
+            found = _fill(values, file)
+            if found < len(values) or file.read(1):
+                raise _damaged(path, shape, "more" if found == len(values) else str(found))
+    except (OSError, EOFError, zlib.error, MemoryError) as error:
+        raise DataError(f"{path} cannot be read: {error or type(error).__name__}") from error
+    if sha256 is not None and hashlib.sha256(header + values.data).hexdigest() != sha256:
         raise DataError(f"{path} is not the file it should be: the SHA-256 of its content is not {sha256}")
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] != UNSIGNED_BYTE:
-        raise DataError(f"{path} is not an IDX file of unsigned bytes: it begins with {content[:4].hex() or 'nothing'}")
-    dimensions = content[3]
-    start = 4 + 4 * dimensions
-    if len(content) < start:
-        raise DataError(f"{path} ends inside its header")
-    shape = struct.unpack(f">{dimensions}I", content[4:start])
-    if len(content) - start != math.prod(shape):
-        raise DataError(f"{path} announces {shape} bytes, but {len(content) - start} follow: the file is damaged")
     try:
-        return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+        return values.reshape(shape)
     except ValueError as error:
         raise DataError(f"{path} announces a shape that no array can have: {error}") from error
+
+
+def _header(file: Readable, path: Path) -> tuple[bytes, tuple[int, ...]]:
+    """The header of an IDX file as it stands there, and the shape that it announces."""
+    magic = file.read(4)
+    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] != UNSIGNED_BYTE:
+        raise DataError(f"{path} is not an IDX file of unsigned bytes: it begins with {magic.hex() or 'nothing'}")
+    sizes = file.read(4 * magic[3])
+    if len(sizes) < 4 * magic[3]:
+        raise DataError(f"{path} ends inside its header")
+    return magic + sizes, struct.unpack(f">{magic[3]}I", sizes)
+
+
+def _check_size(path: Path, header_bytes: int, shape: tuple[int, ...]) -> None:
+    """Refuses, before anything is unpacked, sizes that cannot be in this file or could only be there to do harm."""
+    on_disk, announced = path.stat().st_size, math.prod(shape)
+    if path.suffix != ".gz":
+        if announced != on_disk - header_bytes:
+            raise _damaged(path, shape, str(on_disk - header_bytes))
+    elif announced > max(SMALL_BYTES, MOST_TIMES_SMALLER * on_disk):
+        rule = f"its {on_disk:,} bytes are taken to hold at most {MOST_TIMES_SMALLER} times as many"
+        raise DataError(f"{path} announces {shape} bytes, but {rule}: the file is damaged, or compress it less")
+
+
+def _damaged(path: Path, shape: tuple[int, ...], follow: str) -> DataError:
+    return DataError(f"{path} announces {shape} bytes, but {follow} follow: the file is damaged")
+
+
+def _fill(values: NDArray[np.uint8], file: Readable) -> int:
+    """Reads values until there are enough or no more; returns how many."""
+    filled = 0
+    while filled < len(values) and (block := file.read(min(BLOCK_BYTES, len(values) - filled))):
+        values[filled : filled + len(block)] = np.frombuffer(block, np.uint8)
+        filled += len(block)
+    return filled
 
 
 def load(folder: Path, part: str, sha256: Mapping[str, str] | None = None) -> LabelledImages:

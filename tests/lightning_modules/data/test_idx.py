@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import math
 import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,6 +100,25 @@ def test_sizes_that_no_array_can_have_are_refused(sizes: tuple[int, ...], tmp_pa
     path.write_bytes(header + bytes(math.prod(sizes)))
     with pytest.raises(DataError, match=str(path)):
         idx.read(path)
+
+
+@pytest.mark.parametrize("announced", [5, 2**30, 2**32 - 1])
+def test_a_file_that_unpacks_to_gigabytes_is_refused_before_it_is_unpacked(announced: int, tmp_path: Path) -> None:
+    path = tmp_path / "file.gz"
+    header = bytes([0, 0, 8, 1]) + struct.pack(">I", announced)
+    path.write_bytes(gzip.compress(header) + gzip.compress(bytes(2**22)) * 256)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"announces \(\d+,\) bytes, but (more follow|its .* times as many)"):
+            idx.read(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"cannot be read: .*directory"):
+        idx.read(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"plain text, not gzip", b"\x1f\x8b\x08\0\0\0\0\0\0\x03 broken stream"])
