@@ -16,6 +16,7 @@ from typing import Any
 from rich.table import Table
 
 from orchestrator import leaderboards, tables
+from orchestrator.commands import ours, typed
 from orchestrator.contest import planned_trials
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.records import Trial
@@ -115,10 +116,10 @@ def _of_folder(results: Results) -> Inspection:
     if known := Place.kept(folder):
         links |= known.links
     if any(folder.wandb.glob("*run-*")):
-        links["runs"] = f"wandb leet {folder.wandb}"
-    links["trials"] = f"orchestrator dashboard {folder}"
+        links["runs"] = typed("wandb", "leet", folder.wandb)
+    links["trials"] = ours("dashboard", folder)
     if not known:
-        links["W&B"] = f"orchestrator sync {folder}"
+        links["W&B"] = ours("sync", folder)
     return Inspection(results, str(folder), folder.driver() is not None, links)
 
 

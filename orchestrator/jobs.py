@@ -24,6 +24,7 @@ import orchestrator
 import search_spaces
 from orchestrator import study_rules
 from orchestrator.cluster_file import read
+from orchestrator.commands import ours, typed
 from orchestrator.errors import CannotRun, Problem, StudyError
 from orchestrator.storage.bucket import below, uri_of
 from orchestrator.study import Study
@@ -50,9 +51,9 @@ class Job:
 
     def ways_on(self) -> list[str]:
         """What to type to see it again, and to end it."""
-        there = f"{self.name} --address {self.address}"
-        seen = f"orchestrator follow {there}"
-        ended = f"orchestrator stop {self.place}" if uri_of(self.place) else f"ray job stop {there}"
+        there = self.name, "--address", self.address
+        seen = ours("follow", *there)
+        ended = ours("stop", self.place) if uri_of(self.place) else typed("ray", "job", "stop", *there)
         return [f"follow    {seen}", f"stop      {ended}", f"results   {self.place}"]
 
 
@@ -125,8 +126,8 @@ def job(name: str, address: str) -> Job:
     try:
         details = _client(address).get_job_info(name)
     except RuntimeError as error:
-        rule, fix = "a job is known to its cluster", f"ray job list --address {address} shows those that are"
-        raise CannotRun([Problem("JOB", rule, f"{name} is not", fix)]) from error
+        rule, known = "a job is known to its cluster", typed("ray", "job", "list", "--address", address)
+        raise CannotRun([Problem("JOB", rule, f"{name} is not", f"{known} shows those that are")]) from error
     return Job(name, address, (details.metadata or {}).get("place", ""))
 
 

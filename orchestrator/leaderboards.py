@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from rich.table import Table
 
 from orchestrator import selection
+from orchestrator.commands import ours, typed
 from orchestrator.records import StudyFolder, Trial
 from orchestrator.results import Results
 from orchestrator.selection import Standing
@@ -54,27 +55,27 @@ def ending(results: Results) -> list[Table | str]:
     lines += verdicts(results)
     lines += lost(results.trials.values())
     if not results.finished:
-        return [*lines, f"Interrupted. Go on with: orchestrator resume {folder}"]
+        return [*lines, f"Interrupted. Go on with: {ours('resume', folder)}"]
     if not results.best:
         return lines
     if folder.home:
-        lines.append(f"fetch     orchestrator fetch {folder} brings it all here; what follows is this machine's copy")
+        lines.append(f"fetch     {ours('fetch', folder)} brings it all here; what follows is this machine's copy")
     lines.append(f"report    {folder.report_file}, one page with everything; its pictures are in {folder.plots}")
-    lines.append(f"again     orchestrator launch {folder.best}/{results.leaderboard[0].head}.yaml")
+    lines.append(f"again     {ours('launch', folder.best / f'{results.leaderboard[0].head}.yaml')}")
     if results.knows_classes:
         lines += [f"edge      {hit}" for hit in edges.hits(results)]
     lines += _fronts(results)
     if folder.wider_file.exists():
-        lines.append(f"wider     orchestrator launch {folder.wider_file}")
+        lines.append(f"wider     {ours('launch', folder.wider_file)}")
     if not results.test.openings:
-        lines.append(f"test      sealed; orchestrator test {folder} opens it, once")
+        lines.append(f"test      sealed; {ours('test', folder)} opens it, once")
     return [*lines, *_mirrored(folder)]
 
 
 def _mirrored(folder: StudyFolder) -> list[str]:
     """Where the runs can be looked at: at W&B, or here, and how they get there."""
     if any(not any(run.glob("*.synced")) for run in folder.wandb.glob("offline-run-*")):
-        return [f"W&B       orchestrator sync {folder}    (or look here: wandb leet {folder.wandb})"]
+        return [f"W&B       {ours('sync', folder)}    (or look here: {typed('wandb', 'leet', folder.wandb)})"]
     known = Place.kept(folder)
     return [f"W&B       {known.url}"] if known else []
 

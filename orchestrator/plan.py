@@ -17,6 +17,7 @@ from lightning_modules.data import sources, splits
 from lightning_modules.data.images import DataError
 from lightning_modules.data.splits import TrialData
 from orchestrator import cautions, study_rules
+from orchestrator.commands import ours
 from orchestrator.errors import CannotRun, Problem, StudyError
 from orchestrator.fleet import Fleet, misfits
 from orchestrator.records import StudyFolder
@@ -162,7 +163,7 @@ def _name(folder: StudyFolder, resuming: bool) -> Iterable[Problem]:
     begun = {folder.lock_file, folder.driver_file, folder.trials_file, folder.provenance_file}
     begun |= {folder.root / name for name in OF_A_COPY}
     if not resuming and folder.root.exists() and (not folder.root.is_dir() or {*folder.root.iterdir()} - begun):
-        fix = f"orchestrator resume {folder}, or launch with --set name=…, or with --next-name"
+        fix = f"{ours('resume', folder)}, or launch with --set name=…, or with --next-name"
         yield Problem("name", "each study has a folder of its own", f"{folder} is there already", fix)
 
 

@@ -29,6 +29,7 @@ from typing import IO, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.commands import ours
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.files import write_atomic, write_npy
 from orchestrator.locks import alone, free
@@ -202,7 +203,7 @@ class StudyFolder:
         say: is told why it takes long, as it does where a driver on another machine was killed a moment ago.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        fix = f"watch it: orchestrator status {self}, or end it: orchestrator stop {self}"
+        fix = f"watch it: {ours('status', self)}, or end it: {ours('stop', self)}"
         taken = Problem(str(self), "one driver at a time works on a study", "another is at work", fix)
         with alone(self.lock_file, taken, LOOK_S):
             self._clear_scratch()  # of a driver that was killed
@@ -296,7 +297,7 @@ def request_stop(folder: StudyFolder) -> str:
         ask_to_stop(folder.home)
     else:
         write_atomic(folder.stop_file, "")
-    return f"asked process {driver['pid']} to stop; orchestrator resume {folder} goes on with it"
+    return f"asked process {driver['pid']} to stop; {ours('resume', folder)} goes on with it"
 
 
 def _cut_unfinished(file: IO[bytes], path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import as_json, selection
+from orchestrator.commands import ours
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.files import write_atomic
 from orchestrator.records import StudyFolder, Trial, read_lines
@@ -50,7 +51,7 @@ class Results:
         if "classes" in self.provenance:
             return int(self.provenance["classes"])
         if not self.knows_classes:
-            rule, fix = "a study that has begun knows its classes", f"orchestrator resume {self.folder}"
+            rule, fix = "a study that has begun knows its classes", ours("resume", self.folder)
             raise CannotRun([Problem(str(self.folder), rule, "its search has not begun", fix)])
         return int(self.folder.labels().max()) + 1  # at least: of a folder whose provenance is lost
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from orchestrator import plan, provenance, report, training, winners
+from orchestrator.commands import ours
 from orchestrator.contest import Contest, planned_trials
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.files import write_atomic
@@ -68,7 +69,7 @@ def confirm(
     if not known.searched or not known.best:
         value, fix = "it has no result", ""
         if not known.searched:
-            value, fix = "it is not finished", f"orchestrator resume {folder} ends the search first"
+            value, fix = "it is not finished", f"{ours('resume', folder)} ends the search first"
         raise CannotRun([Problem(str(folder), "a finished search is confirmed, one with a result", value, fix)])
     terms, progress = terms or Terms(), progress or Silent()
     planned = plan.again(known, terms.fleet())
@@ -115,7 +116,7 @@ def _train(planned: Plan, writer: Writer, progress: Progress, terms: Terms) -> N
     except SystemExit:
         progress.say("stopped while Ray was starting")
     if terms.used_up and not Results(root).finished:
-        progress.say(f"the time budget is used up; orchestrator resume {planned.folder} goes on, here or elsewhere")
+        progress.say(f"the time budget is used up; {ours('resume', planned.folder)} goes on, here or elsewhere")
 
 
 def _search(planned: Plan, session: Session, writer: Writer) -> None:
@@ -167,5 +168,5 @@ def _conclude(planned: Plan, results: Results, progress: Progress) -> None:
         progress.say("drawing the report")
         report.write(results)
     except Exception as error:
-        again = f"everything recorded is safe; orchestrator resume {results.folder} tries again"
+        again = f"everything recorded is safe; {ours('resume', results.folder)} tries again"
         progress.say(f"the models or the report could not be made: {type(error).__name__}: {error}; {again}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from orchestrator.commands import ours
 from orchestrator.contest import ANY, planned_trials, starts
 from orchestrator.fleet import KINDS
 from orchestrator.plan import Plan
@@ -202,7 +203,7 @@ def _at_work(results: Results) -> str:
     driver = results.folder.driver()
     if driver:
         return f"running since {driver['started'][:19]} UTC as process {driver['pid']} on {driver['host']}"
-    return f"interrupted; go on with: orchestrator resume {results.folder}"
+    return f"interrupted; go on with: {ours('resume', results.folder)}"
 
 
 def lost(trials: Iterable[Trial]) -> list[str]:

@@ -13,6 +13,7 @@ from lightning_modules import blueprint
 from lightning_modules.blueprint import Blueprint, ModelError
 from lightning_modules.data import sources
 from lightning_modules.data.images import DataError
+from orchestrator.commands import ours
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.files import write_atomic, write_npy
 from orchestrator.records import StudyFolder
@@ -74,7 +75,7 @@ def _unseal(study: Results, model: Path, open_test: bool) -> None:
         return
     if not open_test:
         rule, fix = "these are the sealed test images of the model's own study", "--open-test looks at them, on record"
-        raise _refused("--part test", rule, study.test.said(), f"orchestrator test {study.folder}, or {fix}")
+        raise _refused("--part test", rule, study.test.said(), f"{ours('test', study.folder)}, or {fix}")
     opening.look(study, "embed")
 
 

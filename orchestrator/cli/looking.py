@@ -58,6 +58,7 @@ def best(folder: Folder, json: AsJson = False) -> None:
     """Print the best configuration of each head, and write each as best/<head>.yaml, ready to launch again."""
     with errors():
         from orchestrator import leaderboards
+        from orchestrator.commands import ours
         from orchestrator.results import Results
 
         known = Results(folder)
@@ -70,7 +71,7 @@ def best(folder: Folder, json: AsJson = False) -> None:
             print_json({"best": known.as_dict()["leaderboard"], "files": [str(path) for path in written]})
         else:
             lines = leaderboards.leaderboard_of(known), leaderboards.verdicts(known)
-            show(*(each for several in lines for each in several), *(f"orchestrator launch {path}" for path in written))
+            show(*(each for several in lines for each in several), *(ours("launch", path) for path in written))
 
 
 def report(folder: Folder, json: AsJson = False) -> None:

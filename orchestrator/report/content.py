@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from orchestrator import gallery, leaderboards, selection, tables
+from orchestrator.commands import ours
 from orchestrator.files import write_atomic
 from orchestrator.gallery import of_heads, of_search, of_verdict
 from orchestrator.gallery.of_heads import Best
@@ -175,7 +176,7 @@ def _head(results: Results, head: str, trial: Trial, best: Best | None) -> dict[
         **verdict.standing(results, next(row for row in results.leaderboard if row.head == head)),
         "settings": [(name, short(value)) for name, value in trial.params.items()],
         "yaml": results.best_yaml(head),
-        "command": f"orchestrator launch {results.folder.best / head}.yaml",
+        "command": ours("launch", results.folder.best / f"{head}.yaml"),
         "measures": words.written(measured),
         "measured_on": f"{analysis['points']:,} validation images" if analysis else "the validation images",
         "pictures": pictures,

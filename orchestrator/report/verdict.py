@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator import leaderboards, selection
+from orchestrator.commands import ours
 from orchestrator.results import Results
 from orchestrator.verdict import edges
 from orchestrator.verdict.confirmation import Candidate, Confirmed
@@ -43,7 +44,7 @@ def collect(results: Results) -> dict[str, Any]:
         "test_verdicts": test.verdicts(),
         "cautions": leaderboards.cautions(results),
         "edges": [str(hit) for hit in edges.hits(results)] if results.searched and results.best else [],
-        "wider": f"orchestrator launch {results.folder.wider_file}" if results.folder.wider_file.exists() else "",
+        "wider": ours("launch", results.folder.wider_file) if results.folder.wider_file.exists() else "",
     }
 
 

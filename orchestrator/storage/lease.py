@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from orchestrator.commands import ours
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.storage.home import LEASE, STOP, Home
 
@@ -98,7 +99,7 @@ class Lease:
         if time.time() - self._renewed > LEASE_S / 2:
             self._renew()
         if self._lost:
-            rule, fix = "one driver at a time works on a study", f"orchestrator status {self.home.uri}"
+            rule, fix = "one driver at a time works on a study", ours("status", self.home.uri)
             raise CannotRun([Problem(self.home.uri, rule, "another one has taken over", fix)])
 
     def _keep(self) -> None:
@@ -141,7 +142,7 @@ class Lease:
     def _refused(self, known: Driver) -> CannotRun:
         uri = self.home.uri
         value = f"process {known.get('pid')} on {known.get('host')} is at work, since {known.get('started')}"
-        fix = f"watch it: orchestrator status {uri}, or end it: orchestrator stop {uri}"
+        fix = f"watch it: {ours('status', uri)}, or end it: {ours('stop', uri)}"
         return CannotRun([Problem(uri, "one driver at a time works on a study", value, fix)])
 
 

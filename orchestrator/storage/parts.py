@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from orchestrator.commands import ours
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.storage.lease import Lease
 
@@ -32,9 +33,7 @@ class Parts:
             self._bucket.write(f"{self._stem}/{self._number:05d}.jsonl", tail, patient=True)
         except CannotRun as error:
             uri, rule = self._bucket.uri, "an event is in the bucket before a search goes on"
-            safe = Problem(
-                uri, rule, "it was not taken", f"what is recorded is safe; orchestrator resume {uri} goes on"
-            )
+            safe = Problem(uri, rule, "it was not taken", f"what is recorded is safe; {ours('resume', uri)} goes on")
             raise CannotRun([*error.problems, safe]) from error
         full = len(tail) >= PART_BYTES
         self._number, self._tail = (self._number + 1, b"") if full else (self._number, tail)

@@ -7,7 +7,9 @@
 Only this package imports wandb. A trial never does, and no key reaches a worker, a record or a study.
 """
 
+from orchestrator.commands import ours
+
 
 def remedy(folder: object) -> str:
     """What makes up for whatever W&B did not get of a study. folder: where people find it."""
-    return f"orchestrator sync {folder} sends what is missing"
+    return f"{ours('sync', folder)} sends what is missing"

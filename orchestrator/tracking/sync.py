@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.commands import ours
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.locks import alone
 from orchestrator.records import Trial
@@ -138,17 +139,17 @@ def _mark(about: About, results: Results, held: dict[str, Held]) -> None:
 def _refuse_while_mirrored(results: Results) -> None:
     root = str(results.folder)
     if results.folder.driver() and results.study.tracking.mode == "online":
-        fix = f"wait for its end, or end it: orchestrator stop {root}"
+        fix = f"wait for its end, or end it: {ours('stop', root)}"
         raise CannotRun([Problem(root, "one process at a time sends a run", "its search sends them now", fix)])
     if not results.provenance.get("study_id"):
-        fix = f"orchestrator resume {root}"
+        fix = ours("resume", root)
         raise CannotRun([Problem(root, "only what is on record can be sent", "its search has not begun", fix)])
 
 
 @contextmanager
 def _refusals(results: Results) -> Iterator[None]:
     """Turns whatever wandb raises into a refusal that says what to do."""
-    again = f"orchestrator sync {results.folder} goes on: what has arrived is not sent again"
+    again = f"{ours('sync', results.folder)} goes on: what has arrived is not sent again"
     try:
         yield
     except account.Unavailable as error:

@@ -16,6 +16,7 @@ from lightning_modules.data import sources, splits
 from lightning_modules.data.images import DataError, LabelledImages
 from lightning_modules.data.splits import TrialData
 from orchestrator import __version__, checkpoints, plan, provenance, report, training, trial
+from orchestrator.commands import ours
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress, Silent
@@ -64,7 +65,7 @@ def refuse_unfinished(known: Results) -> None:
     """Raises CannotRun where a study has not yet chosen what would be tested."""
     if not known.finished or not known.best:
         value = "no trial has a result" if known.finished else "it is not finished"
-        fix = "" if known.finished else f"orchestrator resume {known.folder} ends it first"
+        fix = "" if known.finished else f"{ours('resume', known.folder)} ends it first"
         raise CannotRun([Problem(str(known.folder), "the test set is opened after the selection", value, fix)])
 
 
@@ -72,7 +73,7 @@ def refuse_opened(known: Results, again: bool) -> None:
     """Raises CannotRun where a study has opened its test set before, unless that is forced."""
     if known.test.openings and not again:
         rule = "a study opens its test set once: whatever is chosen after a look at it is chosen on it"
-        fix = f"orchestrator test {known.folder} --again looks once more, and every output will say so"
+        fix = f"{ours('test', known.folder, '--again')} looks once more, and every output will say so"
         raise CannotRun([Problem(str(known.folder), rule, known.test.said(), fix)])
 
 
