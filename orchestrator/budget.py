@@ -20,7 +20,7 @@ from ray.tune.search import Searcher
 
 from orchestrator.contest import Assignment
 from orchestrator.driver_only import DriverOnly
-from orchestrator.records import Event, Trial
+from orchestrator.event_log import Event, Trial
 from orchestrator.searchers import Space
 from orchestrator.study import Study
 from search_spaces.parameters import Range

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from orchestrator.records import StudyFolder, Trial
+from orchestrator.event_log import Trial
+from orchestrator.records import StudyFolder
 from orchestrator.trial import CHECKPOINT
 
 

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from orchestrator import leaderboards, tables
 from orchestrator.errors import CannotRun, Problem
+from orchestrator.event_log import Trial
 from orchestrator.files import write_atomic
-from orchestrator.records import Trial
 from orchestrator.results import Results
 from orchestrator.selection import Standing
 

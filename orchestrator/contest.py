@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from orchestrator.records import Event, Trial
+from orchestrator.event_log import Event, Trial
 from orchestrator.searchers import (
     GridSearcher,
     JointSearcher,

@@ -21,7 +21,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from orchestrator import selection
 from orchestrator.errors import CannotRun, Problem
-from orchestrator.records import Event, Trial, replay
+from orchestrator.event_log import Event, Trial, replay
 from orchestrator.results import Results
 from orchestrator.searchers import Params, Space
 

@@ -19,7 +19,7 @@ from orchestrator import leaderboards, tables
 from orchestrator.commands import ours, typed
 from orchestrator.contest import planned_trials
 from orchestrator.errors import CannotRun, Problem
-from orchestrator.records import Trial
+from orchestrator.event_log import Trial
 from orchestrator.results import Results
 from orchestrator.storage.bucket import uri_of
 from orchestrator.verdict import importance

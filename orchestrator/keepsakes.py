@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.event_log import Event, Trial
 from orchestrator.plots.animation import gif
 from orchestrator.plots.embedding import Panel, embedding_png
 from orchestrator.plots.style import class_colour
-from orchestrator.records import Event, StudyFolder, Trial
+from orchestrator.records import StudyFolder
 
 MOST_RECALLED = 24  # epochs of a trial, but for the best: a film needs no more
 Points = NDArray[np.float16]

@@ -8,7 +8,8 @@ from rich.table import Table
 
 from orchestrator import selection
 from orchestrator.commands import ours, typed
-from orchestrator.records import StudyFolder, Trial
+from orchestrator.event_log import Trial
+from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.selection import Standing
 from orchestrator.study import Searched

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from orchestrator import tables
 from orchestrator.contest import ANY
-from orchestrator.records import Event, Trial
+from orchestrator.event_log import Event, Trial
 
 
 class Progress(Protocol):

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import __version__
+from orchestrator.event_log import now
 from orchestrator.files import write_atomic
 from orchestrator.plan import Plan
-from orchestrator.records import now
 
 PACKAGES = (
     "torch",

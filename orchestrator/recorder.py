@@ -13,8 +13,8 @@ from ray.tune import Stopper
 
 from orchestrator.budget import HeadSchedulers, Source
 from orchestrator.driver_only import DriverOnly
+from orchestrator.event_log import Event, Trial, Writer, apply
 from orchestrator.progress import Progress
-from orchestrator.records import Event, Trial, Writer, apply
 
 
 class Recorder(DriverOnly, tune.Callback):

@@ -10,8 +10,9 @@ from typing import Any
 from orchestrator import as_json, selection
 from orchestrator.commands import ours
 from orchestrator.errors import CannotRun, Problem
+from orchestrator.event_log import Trial, read_lines
 from orchestrator.files import write_atomic
-from orchestrator.records import StudyFolder, Trial, read_lines
+from orchestrator.records import StudyFolder
 from orchestrator.storage.home import here
 from orchestrator.study import Study
 from orchestrator.verdict.confirmation import Confirmation, ask_by_default

@@ -8,10 +8,10 @@ from orchestrator import plan, provenance, report, training, winners
 from orchestrator.commands import ours
 from orchestrator.contest import Contest, planned_trials
 from orchestrator.errors import CannotRun, Problem
+from orchestrator.event_log import Writer
 from orchestrator.files import write_atomic
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress, Silent
-from orchestrator.records import Writer
 from orchestrator.refresh import Refresher
 from orchestrator.results import Results
 from orchestrator.study import Study

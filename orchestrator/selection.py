@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.records import Trial
+from orchestrator.event_log import Trial
 
 if TYPE_CHECKING:
     from orchestrator.verdict.confirmation import Confirmed

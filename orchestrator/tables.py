@@ -9,9 +9,9 @@ from rich.table import Table
 
 from orchestrator.commands import ours
 from orchestrator.contest import ANY, planned_trials, starts
+from orchestrator.event_log import Trial
 from orchestrator.fleet import KINDS
 from orchestrator.plan import Plan
-from orchestrator.records import Trial
 from orchestrator.results import Results
 from orchestrator.study import Searched
 from orchestrator.verdict import confirmation

@@ -19,9 +19,9 @@ from lightning_modules.data.splits import TrialData, stratified
 from orchestrator import cluster, plan
 from orchestrator.checkpoints import newest
 from orchestrator.errors import CannotRun
+from orchestrator.event_log import Trial, Writer
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress
-from orchestrator.records import Trial, Writer
 from orchestrator.study import AUTO, Profile, Study
 from orchestrator.trial import Task, run_trial
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from lightning_modules import blueprint
 from orchestrator import checkpoints, trial
+from orchestrator.event_log import Trial
 from orchestrator.files import write_atomic
 from orchestrator.plan import Plan
-from orchestrator.records import Trial
 from orchestrator.results import Results
 
 

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from lightning_modules.data import mnist
 from orchestrator import provenance, report
+from orchestrator.event_log import Trial
 from orchestrator.files import write_atomic
 from orchestrator.fleet import Fleet, Node
-from orchestrator.records import StudyFolder, Trial
+from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.searchers import starting_point
 from orchestrator.study import Study

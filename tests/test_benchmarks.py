@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from orchestrator import Results, Study, plan
+from orchestrator.event_log import Trial, replay
 from orchestrator.files import write_atomic
-from orchestrator.records import Trial, replay
 from orchestrator.showcase import inserted
 from tests.benchmarks import ablation, losses, published, records, scale, startup, tracking, whole_search
 

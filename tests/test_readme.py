@@ -14,8 +14,9 @@ from lightning_modules import blueprint, head_class
 from lightning_modules.data import mnist
 from orchestrator import Results, Study, StudyError, doctor
 from orchestrator.cli import app
+from orchestrator.event_log import Trial
 from orchestrator.files import write_atomic
-from orchestrator.records import StudyFolder, Trial
+from orchestrator.records import StudyFolder
 from tests.readme import README, ROOT, blocks, commands
 
 PAPERS = ("arcface", "cosface", "sphereface")

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from lightning_modules import blueprint
 from lightning_modules.margins import Margin, is_spherical, margin_of
+from orchestrator.event_log import Trial
 from orchestrator.plots import animation, classes, embedding, sphere
 from orchestrator.plots.embedding import Panel
 from orchestrator.plots.style import Picture
-from orchestrator.records import Trial
 from orchestrator.results import Results
 
 Array = NDArray[np.float64]

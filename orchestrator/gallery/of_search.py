@@ -8,10 +8,10 @@ from itertools import takewhile
 
 from lightning_modules.margins import margin_of
 from orchestrator import selection
+from orchestrator.event_log import Trial
 from orchestrator.plots import margins, search
 from orchestrator.plots.search import Axis, Interval
 from orchestrator.plots.style import Picture, head_styles
-from orchestrator.records import Trial
 from orchestrator.results import Results
 from search_spaces.parameters import Range, short
 

@@ -12,8 +12,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from orchestrator.event_log import Trial
 from orchestrator.plots.style import FAINT, GRID, INK, SEQUENTIAL, HeadStyle, log_ticks, new_figure, plain
-from orchestrator.records import Trial
 
 OBJECTIVE = "cluster accuracy (validation)"
 SHAPES = {"completed": "o", "stopped": "v", "diverged": "x", "failed": "x", "running": "o"}

@@ -14,12 +14,12 @@ from PIL import Image
 
 from orchestrator import gallery, leaderboards, selection, tables
 from orchestrator.commands import ours
+from orchestrator.event_log import Trial, now
 from orchestrator.files import write_atomic
 from orchestrator.gallery import of_heads, of_search, of_verdict
 from orchestrator.gallery.of_heads import Best
 from orchestrator.plots.embedding import plane_or_space
 from orchestrator.plots.style import COLOURS, Picture, few_colours
-from orchestrator.records import Trial, now
 from orchestrator.report import verdict, words
 from orchestrator.results import Results
 from orchestrator.verdict import confirmation

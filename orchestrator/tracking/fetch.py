@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import CannotRun, Problem
+from orchestrator.event_log import Event
 from orchestrator.files import write_atomic
-from orchestrator.records import Event, StudyFolder
+from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.tracking import account, remote, sweep
 from orchestrator.tracking.remote import Held

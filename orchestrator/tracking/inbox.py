@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from orchestrator.records import Trial
+from orchestrator.event_log import Trial
 
 ROOM = 64
 

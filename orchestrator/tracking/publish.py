@@ -9,7 +9,7 @@ from typing import Any
 
 from lightning_modules import blueprint
 from orchestrator import as_json
-from orchestrator.records import Event, read_lines
+from orchestrator.event_log import Event, read_lines
 from orchestrator.results import Results
 from orchestrator.selection import Standing
 from orchestrator.tracking.remote import STUDY_RUN, Held

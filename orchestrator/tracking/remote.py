@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.records import Trial
+from orchestrator.event_log import Trial
 from orchestrator.tracking import account
 from orchestrator.tracking.run import SAID, SWEPT, About
 from orchestrator.tracking.sweep import Place, place_of

@@ -11,8 +11,9 @@ from functools import partial
 from typing import Any
 
 from orchestrator import __version__
+from orchestrator.event_log import Event, Trial
 from orchestrator.keepsakes import Keepsakes
-from orchestrator.records import Event, StudyFolder, Trial
+from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.study import Study
 from orchestrator.tracking import account

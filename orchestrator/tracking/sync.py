@@ -10,8 +10,8 @@ from typing import Any
 
 from orchestrator.commands import ours
 from orchestrator.errors import CannotRun, Problem
+from orchestrator.event_log import Trial
 from orchestrator.locks import alone
-from orchestrator.records import Trial
 from orchestrator.results import Results
 from orchestrator.tracking import account, remote, sweep, workspace
 from orchestrator.tracking.publish import publish

@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.errors import CannotRun, Problem
+from orchestrator.event_log import Event, Trial, apply, whole_lines
 from orchestrator.locks import alone
-from orchestrator.records import Event, StudyFolder, Trial, apply, whole_lines
+from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.tracking import remedy
 from orchestrator.tracking.mirror import Mirror

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from orchestrator import selection
-from orchestrator.records import Event, Trial, replay
+from orchestrator.event_log import Event, Trial, replay
 from orchestrator.searchers import told_apart
 from orchestrator.study import AUTO, Study
 from orchestrator.verdict import evidence

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.records import Trial
+from orchestrator.event_log import Trial
 from orchestrator.study import Searched, Study
 from orchestrator.verdict.evidence import CONFIDENCE, LEVEL, holm
 from search_spaces.parameters import Parameter, Range

@@ -18,9 +18,10 @@ from lightning_modules.data.splits import TrialData
 from orchestrator import __version__, checkpoints, plan, provenance, report, training, trial
 from orchestrator.commands import ours
 from orchestrator.errors import CannotRun, Problem
+from orchestrator.event_log import Trial, Writer
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress, Silent
-from orchestrator.records import StudyFolder, Trial, Writer
+from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.search import plainly
 from orchestrator.study import Study

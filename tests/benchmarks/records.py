@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import Results, Study
+from orchestrator.event_log import Event, Writer, now
 from orchestrator.files import write_atomic
-from orchestrator.records import Event, StudyFolder, Writer, now
+from orchestrator.records import StudyFolder
 from tests.benchmarks.stopwatch import timed
 
 TRIALS, EPOCHS, ONE_BY_ONE = 10_000, 5, 2_000

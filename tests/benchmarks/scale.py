@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from orchestrator import Study, launch, training
+from orchestrator.event_log import Trial
 from orchestrator.progress import Silent
-from orchestrator.records import Trial
 from tests.orchestrator.alone import alone
 
 MARKS = (50, 150, 300)

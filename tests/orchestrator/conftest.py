@@ -15,9 +15,10 @@ import pytest
 from ray import tune
 
 from orchestrator import budget, search, training
+from orchestrator.event_log import Event, Trial, read_lines
 from orchestrator.files import write_atomic
 from orchestrator.progress import Silent
-from orchestrator.records import Event, StudyFolder, Trial, read_lines
+from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.study import Study
 from orchestrator.verdict.opening import open_test

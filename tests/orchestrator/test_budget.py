@@ -15,8 +15,8 @@ from ray.tune.search import Searcher
 
 from orchestrator.budget import HeadPopulation, HeadSchedulers, SourceSearcher, trial_config
 from orchestrator.contest import Assignment, Contest
+from orchestrator.event_log import Trial
 from orchestrator.recorder import StopRequest
-from orchestrator.records import Trial
 from orchestrator.study import Study
 from search_spaces.parameters import Range
 

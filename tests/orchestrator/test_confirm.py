@@ -18,9 +18,10 @@ from ray import tune
 
 from orchestrator import plan, search, training
 from orchestrator.errors import CannotRun
+from orchestrator.event_log import Event, Trial, read_lines
 from orchestrator.files import write_atomic
 from orchestrator.progress import Silent
-from orchestrator.records import Event, StudyFolder, Trial, read_lines
+from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.study import Study
 from orchestrator.trial import Task, run_trial

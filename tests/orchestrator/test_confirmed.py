@@ -16,7 +16,8 @@ from rich.table import Table
 
 from orchestrator import leaderboards, tables
 from orchestrator.comparison import Comparison
-from orchestrator.records import StudyFolder, read_lines
+from orchestrator.event_log import read_lines
+from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.study import Study
 

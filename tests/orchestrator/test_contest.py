@@ -11,7 +11,7 @@ import pytest
 from hypothesis import strategies as st
 
 from orchestrator.contest import Assignment, Contest
-from orchestrator.records import Trial
+from orchestrator.event_log import Trial
 from orchestrator.searchers import starting_point
 from orchestrator.study import Study
 from search_spaces.heads import HEADS

@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.contest import SEPARATION, Assignment, Contest
 from orchestrator.errors import StudyError
-from orchestrator.records import Trial
+from orchestrator.event_log import Trial
 from orchestrator.searchers import starting_point
 from orchestrator.study import Searched, Study
 from search_spaces.parameters import Range

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from orchestrator.contest import Contest
-from orchestrator.records import Trial
+from orchestrator.event_log import Trial
 from orchestrator.study import Study
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.contest import Assignment, Contest
-from orchestrator.records import Trial
+from orchestrator.event_log import Trial
 from orchestrator.searchers import grid
 from orchestrator.study import Searched, Study
 from search_spaces.parameters import Choice, Parameter, Range

@@ -70,6 +70,7 @@ LIGHT = (
     "keepsakes",
     "study",
     "study_file",
+    "event_log",
     "records",
     "results",
     "errors",

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from orchestrator.event_log import Trial
 from orchestrator.keepsakes import MOST_RECALLED, Keepsakes
 from orchestrator.plots.style import COLOURS
-from orchestrator.records import StudyFolder, Trial
+from orchestrator.records import StudyFolder
 
 LABELS = np.arange(200) % 10
 

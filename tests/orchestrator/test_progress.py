@@ -9,8 +9,8 @@ import time
 import pytest
 
 from orchestrator import progress
+from orchestrator.event_log import Trial
 from orchestrator.progress import EventLines, LiveTable, Silent, for_this_terminal
-from orchestrator.records import Trial
 
 HEADS = {"arcface": 2, "softmax": 2}
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from orchestrator.event_log import Trial
 from orchestrator.progress import Silent
 from orchestrator.recorder import Recorder
-from orchestrator.records import StudyFolder, Trial
+from orchestrator.records import StudyFolder
 
 GIVEN = {"name": "arcface-000", "head": "arcface", "index": 0, "seed": 5, "params": {"lr": 0.1}, "continues": False}
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from orchestrator.event_log import apply, read_lines, replay
 from orchestrator.files import remove_unfinished, write_atomic, write_npy
-from orchestrator.records import StudyFolder, apply, read_lines, replay
+from orchestrator.records import StudyFolder
 
 START = {"event": "start", "trial": "arcface-000", "head": "arcface", "index": 0, "seed": 7, "params": {"lr": 0.01}}
 EVENTS: list[dict[str, Any]] = [

@@ -21,7 +21,8 @@ from typer.testing import CliRunner
 
 from orchestrator import plan, training
 from orchestrator.cli import app
-from orchestrator.records import StudyFolder, Trial
+from orchestrator.event_log import Trial
+from orchestrator.records import StudyFolder
 from orchestrator.study import Study
 from orchestrator.trial import Task, run_trial
 from tests.orchestrator.processes import below, epochs_on_record, orchestrator, wait_until

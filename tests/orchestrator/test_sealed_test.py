@@ -26,7 +26,8 @@ from lightning_modules.geometry import clusters
 from orchestrator import leaderboards, report, training
 from orchestrator.cli import app
 from orchestrator.errors import CannotRun
-from orchestrator.records import StudyFolder, Writer, read_lines
+from orchestrator.event_log import Writer, read_lines
+from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.study import Study
 from orchestrator.training import Stage

@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator import Results, launch
 from orchestrator.errors import CannotRun, Problem
-from orchestrator.records import Writer
+from orchestrator.event_log import Writer
 from orchestrator.study import Study
 from search_spaces.heads import HEADS
 from tests.orchestrator.alone import alone, one_ray

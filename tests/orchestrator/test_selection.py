@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from orchestrator.records import Trial
+from orchestrator.event_log import Trial
 from orchestrator.selection import leaderboard, rank, standing, wilson
 
 

@@ -22,8 +22,9 @@ from lightning_modules.data import idx, sources
 from lightning_modules.data.splits import stratified
 from lightning_modules.geometry import measures
 from orchestrator import checkpoints, plan, report, search, training, winners
+from orchestrator.event_log import Trial
 from orchestrator.progress import EventLines, Silent
-from orchestrator.records import StudyFolder, Trial
+from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.study import Study
 from orchestrator.trial import CHECKPOINT

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from lightning_modules.margins import margin_of
+from orchestrator.event_log import Trial
 from orchestrator.plots import margins, search
 from orchestrator.plots.search import Axis, Interval
 from orchestrator.plots.style import HEAD_COLOURS, INK, class_colour, head_styles, rendered
-from orchestrator.records import Trial
 
 HEADS = ["softmax", "arcface"]
 STYLES = head_styles(HEADS)
@@ -201,7 +201,7 @@ def test_maps_and_parallel_coordinates_are_drawn_whatever_became_of_the_trials(t
 SVG_OF_A_MAP = """
 import hashlib
 from orchestrator.plots import search, style
-from orchestrator.records import Trial
+from orchestrator.event_log import Trial
 trials = [
     Trial(str(n), "arcface", n, n, {"m": 0.1 * n, "s": 2.0}, status, "", [{"epoch": 1, "objective": n / 9}])
     for n, status in enumerate(("completed", "stopped", "failed", "running"), start=1)

@@ -18,7 +18,8 @@ import wandb
 import wandb.apis.public
 from PIL import Image
 
-from orchestrator.records import StudyFolder, Trial, apply
+from orchestrator.event_log import Trial, apply
+from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.tracking import account, publish, remote
 from orchestrator.tracking import mirror as mirroring

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import CannotRun, Problem
+from orchestrator.event_log import Event, Trial
 from orchestrator.locks import alone
-from orchestrator.records import Event, StudyFolder, Trial
+from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.tracking import following as follows
 from orchestrator.tracking.following import Follower, following

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from orchestrator.records import Trial
+from orchestrator.event_log import Trial
 from orchestrator.tracking.inbox import ROOM, Inbox, News
 
 WAIT_S = 30.0  # a thread that has not come so far by then never will

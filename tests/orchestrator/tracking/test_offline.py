@@ -16,8 +16,9 @@ from PIL import Image
 from wandb.proto import wandb_internal_pb2
 
 from orchestrator import launch
+from orchestrator.event_log import Trial
 from orchestrator.files import write_atomic
-from orchestrator.records import StudyFolder, Trial
+from orchestrator.records import StudyFolder
 from orchestrator.study import Study
 from orchestrator.tracking.following import CLOSE_S
 from orchestrator.tracking.inbox import Inbox

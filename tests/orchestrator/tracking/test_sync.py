@@ -12,7 +12,8 @@ import pytest
 import wandb
 
 from orchestrator.errors import CannotRun
-from orchestrator.records import StudyFolder, Trial
+from orchestrator.event_log import Trial
+from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.tracking import account, workspace
 from orchestrator.tracking import sync as syncing

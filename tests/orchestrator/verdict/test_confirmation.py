@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from orchestrator.records import Status, Trial
+from orchestrator.event_log import Status, Trial
 from orchestrator.study import Study
 from orchestrator.verdict.confirmation import Candidate, Confirmation, ask, ask_by_default, judge, size
 from orchestrator.verdict.evidence import Estimate

@@ -13,7 +13,8 @@ import pytest
 from lightning_modules.data.images import LabelledImages
 from orchestrator import leaderboards, vectors
 from orchestrator.errors import CannotRun
-from orchestrator.records import StudyFolder, Trial
+from orchestrator.event_log import Trial
+from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.verdict.confirmation import Confirmation
 from orchestrator.verdict.evidence import Difference

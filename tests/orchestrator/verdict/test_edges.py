@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator import study_rules
-from orchestrator.records import StudyFolder, Trial
+from orchestrator.event_log import Trial
+from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.study import Study
 from orchestrator.verdict.edges import EdgeHit, hits, wider_study, write_wider

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from orchestrator.records import Trial
+from orchestrator.event_log import Trial
 from orchestrator.study import Study
 from orchestrator.verdict.importance import Importance, Importances, of_head
 

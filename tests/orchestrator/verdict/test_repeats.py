@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.contest import Assignment, Contest
-from orchestrator.records import Trial
+from orchestrator.event_log import Trial
 from orchestrator.study import Study
 from orchestrator.verdict import evidence
 from orchestrator.verdict.repeats import RACING_FROM, Asked, Repeats, configuration_of, fresh_seeds, run_name

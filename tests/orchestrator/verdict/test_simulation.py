@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from orchestrator import selection
-from orchestrator.records import Trial
+from orchestrator.event_log import Trial
 from orchestrator.study import Study
 from orchestrator.verdict import confirmation
 from orchestrator.verdict.confirmation import Candidate, Confirmation, judge
