@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from orchestrator import cluster
+from orchestrator import cluster, gpus
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.estimate import Calibration, Speed
 from orchestrator.fleet import Fleet, misfits
@@ -41,7 +41,7 @@ def calibrate(planned: Plan, say: Callable[[str], None] = lambda line: None) -> 
     numbers = {
         head: max(1, min(planned.slots, here.fits(study.resources.of(head)), MOST_PROCESSES)) for head in study.heads
     }
-    with _processes(study, max(numbers.values()), here.gpus) as processes:
+    with _processes(study, max(numbers.values())) as processes:
         start = "1 process starts" if len(processes) == 1 else f"{len(processes)} processes start"
         say(f"calibrating: {start}, as many as trials run at a time here")
         process_s = fmean(said["process_s"] for said in map(_answer, processes))
@@ -70,15 +70,15 @@ def _lacking(study: Study, here: Fleet) -> Iterator[Problem]:
 
 
 @contextmanager
-def _processes(study: Study, number: int, gpus: int) -> Iterator[list[subprocess.Popen[str]]]:
+def _processes(study: Study, number: int) -> Iterator[list[subprocess.Popen[str]]]:
     """So many processes, each with a GPU in turn where there are some; they end with the context, and leave nothing."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
+    devices = gpus.look().devices
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with tempfile.TemporaryDirectory(dir=scratch_parent(), ignore_cleanup_errors=True) as folder, ExitStack() as ending:
         environment = {**os.environ, **cluster.ENVIRONMENT, "OMP_NUM_THREADS": "1", "TMPDIR": folder}
         started = []
         for index in range(number):
-            own = {"CUDA_VISIBLE_DEVICES": visible[index % len(visible)]} if gpus else {}
+            own = {gpus.VISIBLE: devices[index % len(devices)]} if devices else {}
             words = [sys.executable, "-m", "orchestrator.timing", str(time.time())]
             process = subprocess.Popen(words, env=environment | own, text=True, process_group=0, **pipes)
             ending.callback(process.communicate)

@@ -11,10 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from orchestrator import cluster_file
+from orchestrator import cgroups, cluster_file, gpus
 from orchestrator.cluster_kuberay import KIND
 from orchestrator.errors import CannotRun, Problem
-from orchestrator.fleet import Fleet, counted, misfits
+from orchestrator.fleet import Fleet, cores, counted, loopback, misfits, physical_bytes
 from orchestrator.study import Study
 
 NEEDED = ("torch", "pytorch-lightning", "ray", "optuna", "wandb", "matplotlib")
@@ -45,19 +45,37 @@ def of_machine(results: Path) -> Iterator[Finding]:
             yield Finding(package, version(package))
         except PackageNotFoundError:
             yield Finding(package, "not installed", Problem(package, "a search needs it", "not installed", "make test"))
-    gpus = f" and {counted(fleet.gpus, 'GPU')}" if fleet.gpus else ""
-    yield Finding("cores", f"{counted(fleet.cpus, 'core')}{gpus}: as many one-core trials at a time")
-    rule = "each trial takes about 0.7 GB"
-    short = fleet.memory_bytes < fleet.cpus * TRIAL_BYTES
-    memory = f"{fleet.memory_bytes / 1e9:.1f} GB"
-    fix = f"--set search.concurrent_trials={max(1, int(fleet.memory_bytes / TRIAL_BYTES))}"
-    yield Finding("memory", memory, Problem("memory", rule, memory, fix) if short else None)
+    yield from _cores(fleet)
+    yield _memory(fleet)
+    if apart := loopback():
+        yield Finding("network", apart.value, apart)
     there = next(parent for parent in (results, *results.absolute().parents) if parent.exists())
     free = shutil.disk_usage(there).free
     writable = os.access(there, os.W_OK)
     value = f"{free / 1e9:.1f} GB free at {there}" + ("" if writable else ", not writable")
     wrong = Problem("results", "results need 2 GB that may be written to", value, "use --results elsewhere")
     yield Finding("results", value, wrong if free < LEAST_BYTES or not writable else None)
+
+
+def _cores(fleet: Fleet) -> Iterator[Finding]:
+    devices, allowed = gpus.look(), cgroups.limits().cores
+    also = f" and {counted(fleet.gpus, 'GPU')}" if fleet.gpus else ""
+    limited = f" (of {cores()}; a cgroup allows the time of {allowed:g})" if allowed < cores() else ""
+    yield Finding("cores", f"{counted(fleet.cpus, 'core')}{limited}{also}: as many one-core trials at a time")
+    if devices.note:
+        rule, fix = "GPUs must answer to be used", f"run nvidia-smi -L; trials on cores alone need {gpus.VISIBLE}=''"
+        yield Finding("GPUs", devices.note, Problem("GPUs", rule, devices.note, fix) if devices.broken else None)
+
+
+def _memory(fleet: Fleet) -> Finding:
+    """Whether there is enough for a trial on each core."""
+    allowed = f" (of {physical_bytes() / 1e9:.1f} GB; a cgroup allows no more)"
+    memory = f"{fleet.memory_bytes / 1e9:.1f} GB"
+    found = memory + (allowed if cgroups.limits().memory_bytes < physical_bytes() else "")
+    if fleet.memory_bytes >= fleet.cpus * TRIAL_BYTES:
+        return Finding("memory", found)
+    fix = f"--set search.concurrent_trials={max(1, int(fleet.memory_bytes / TRIAL_BYTES))}"
+    return Finding("memory", found, Problem("memory", "each trial takes about 0.7 GB", memory, fix))
 
 
 def of_cluster(path: Path, studies: Iterable[Study]) -> Iterator[Finding]:

@@ -6,12 +6,12 @@ Knows no Ray, so that a plan answers at once.
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
+import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator import cgroups, gpus
 from orchestrator.errors import Problem
 from orchestrator.study import Profile, Study
 
@@ -59,10 +59,10 @@ class Fleet:
 
     @classmethod
     def here(cls) -> Fleet:
-        """This machine, as far as this process may use it."""
-        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        return cls((Node(cpus, _gpus(), memory_bytes=memory),))
+        """This machine, as far as this process may use it. Of less than a core's time there is one core, a slow one."""
+        limits = cgroups.limits()
+        cpus = max(1, int(min(cores(), limits.cores)))
+        return cls((Node(cpus, gpus.look().number, memory_bytes=min(physical_bytes(), limits.memory_bytes)),))
 
     @property
     def where(self) -> str:
@@ -107,6 +107,27 @@ class Fleet:
             return min(map(self.fits, different))
         smallest = min(profile.cpu for profile in different)
         return min(sum(map(self.fits, different)), int(self.cpus / smallest))
+
+
+def cores() -> int:
+    """How many cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def physical_bytes() -> int:
+    """The memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def loopback() -> Problem | None:
+    """What keeps processes of this machine from talking to each other, as Ray's do, even where there is no network."""
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            socket.create_connection(server.getsockname(), timeout=1.0).close()
+    except OSError as error:
+        rule, value = "Ray's processes talk to each other at 127.0.0.1", f"it cannot be reached: {error}"
+        return Problem("network", rule, value, "ip link set lo up, or allow the sandbox its loopback")
+    return None
 
 
 def counted(number: float, thing: str) -> str:
@@ -158,14 +179,3 @@ def _in_words(profile: Profile) -> str:
 
 def _below(chips: int) -> int:
     return max(number for number in CHIPS if number < chips)
-
-
-def _gpus() -> int:
-    """How many NVIDIA GPUs this process may use, without importing torch."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([device for device in visible.split(",") if device.strip() not in ("", "-1")])
-    if not shutil.which("nvidia-smi"):
-        return 0
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False)
-    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())

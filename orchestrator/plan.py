@@ -19,7 +19,7 @@ from lightning_modules.data.splits import TrialData
 from orchestrator import cautions, study_rules
 from orchestrator.commands import ours
 from orchestrator.errors import CannotRun, Problem, StudyError
-from orchestrator.fleet import Fleet, misfits
+from orchestrator.fleet import Fleet, loopback, misfits
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.searchers import grid
@@ -116,6 +116,7 @@ def make(study: Study, results: str | Path = "results", *, resuming: bool = Fals
     refusals = [
         *_name(folder, resuming),
         *misfits(study, fleet),
+        *_network(fleet),
         *_disk(folder.root, disk),
         *_batches(study, data),
         *_grids(study, spaces),
@@ -216,6 +217,11 @@ def _disk(root: Path, needed: int) -> Iterable[Problem]:
             value,
             "free some, or use --results elsewhere",
         )
+
+
+def _network(fleet: Fleet) -> Iterable[Problem]:
+    if fleet.address is None and (problem := loopback()):
+        yield problem
 
 
 def _batches(study: Study, data: TrialData) -> Iterable[Problem]:

@@ -102,7 +102,7 @@ def test_heads_are_measured_with_as_many_at_a_time_as_fit_here(
         ]
 
     monkeypatch.setattr(Fleet, "here", staticmethod(lambda: Fleet((Node(2, memory_bytes=16 * 10**9),))))
-    monkeypatch.setattr(calibration, "_processes", lambda study, number, gpus: nullcontext([*range(number)]))
+    monkeypatch.setattr(calibration, "_processes", lambda study, number: nullcontext([*range(number)]))
     monkeypatch.setattr(calibration, "_answer", lambda process: {"process_s": 2.0 + process})
     monkeypatch.setattr(calibration, "_ask", ask)
     cluster = Fleet((Node(8, memory_bytes=64 * 10**9),), "10.0.0.1:6379")

@@ -14,7 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
-from orchestrator import cluster_file, doctor
+from orchestrator import cgroups, cluster_file, doctor, gpus
 from orchestrator.cli import app
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.fleet import Fleet, Node
@@ -208,6 +208,19 @@ def test_this_machine_is_fit_where_it_is_and_says_what_is_short(
     done = run("--results", tmp_path, "--json")
     assert done.exit_code == 4
     assert [each["what"] for each in json.loads(done.stdout) if each["problem"]] == ["memory", "results"]
+
+
+def test_what_a_container_allows_and_gpus_that_do_not_answer_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = "nvidia-smi gave no answer within 2 s; the driver lists 1"
+    monkeypatch.setattr(gpus, "look", lambda: gpus.Gpus(("0",), note, broken=True))
+    monkeypatch.setattr(cgroups, "limits", lambda: cgroups.Limits(0.5, 1e9))
+    told = {each.what: each for each in doctor.of_machine(tmp_path)}
+    assert told["cores"].found.startswith("1 core (of ")
+    assert "; a cgroup allows the time of 0.5) and 1 GPU: as many one-core trials at a time" in told["cores"].found
+    assert told["memory"].found.startswith("1.0 GB (of ")
+    assert (told["GPUs"].found, told["GPUs"].problem is None) == (note, False)
 
 
 def test_a_study_without_a_cluster_is_wrong_usage() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from orchestrator import study_rules
-from orchestrator.fleet import Fleet, Node, misfits
+from orchestrator.fleet import Fleet, Node, loopback, misfits
 from orchestrator.study import Profile, Study
 
 CORES, GPUS, CHIPS = Node(8), Node(4, gpu=2), Node(4, tpu=4)
@@ -190,3 +191,18 @@ def test_workers_that_share_batches_equally_are_taken(tiny_study: Callable[..., 
     assert study_rules.problems(asked) == []
     assert [asked.resources.of(head).workers for head in ("softmax", "arcface")] == [2, 4]
     assert asked.resources.of("arcface").requested() == {"cpu": 1, "gpu": 1}  # for each of the workers
+
+
+def test_processes_that_cannot_talk_to_each_other_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert loopback() is None
+
+    def unreachable(*given: Any, **also: Any) -> Any:
+        raise OSError(101, "Network is unreachable")
+
+    monkeypatch.setattr(socket, "create_connection", unreachable)
+    problem = loopback()
+    assert problem
+    assert (problem.place, problem.value) == (
+        "network",
+        "it cannot be reached: [Errno 101] Network is unreachable",
+    )

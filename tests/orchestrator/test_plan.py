@@ -253,13 +253,6 @@ def test_the_machine_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.memory_bytes > 10**8
 
 
-@pytest.mark.parametrize(("visible", "gpus"), [("", 0), ("-1", 0), ("0", 1), ("0,3", 2), ("GPU-1, GPU-2", 2)])
-def test_only_visible_gpus_count(monkeypatch: pytest.MonkeyPatch, visible: str, gpus: int) -> None:
-    monkeypatch.undo()
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert Fleet.here().gpus == gpus
-
-
 def test_planning_loads_no_framework(tiny_study: MakeStudy, tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(tiny_study(heads={"softmax": {}}).to_yaml())
     code = (
