@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator import scratch
 from orchestrator.commands import ours
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.event_log import Event, Trial, Writer, now, read_lines, replay
@@ -23,7 +22,6 @@ from orchestrator.storage.bucket import below
 from orchestrator.storage.home import Home
 from orchestrator.storage.lease import ask_to_stop, held, holder
 
-SCRATCH = "heads-"
 LOOK_S = 0.5  # someone who only looks whether a study has a driver holds the lock for an instant
 
 
@@ -76,12 +74,9 @@ class StudyFolder:
         """Process id, host and start of the driver at work on this study, or None if there is none."""
         if free(self.lock_file):
             elsewhere = holder(self.home) if self.home else None
-            return elsewhere if elsewhere and self.home and elsewhere["copy"] != self.home.copy else None
-        try:
-            driver: dict[str, Any] = json.loads(self.driver_file.read_text())
-            return driver
-        except FileNotFoundError:  # it is just beginning, or just ending
-            return None
+            killed = elsewhere and self.home and elsewhere["copy"] == self.home.copy and not scratch.may_live(elsewhere)
+            return None if killed else elsewhere
+        return scratch.read(self.driver_file)  # none: it is just beginning, or just ending
 
     def publish(self) -> None:
         """Sends what has changed to the bucket, if this is a working copy."""
@@ -116,30 +111,23 @@ class StudyFolder:
         fix = f"watch it: {ours('status', self)}, or end it: {ours('stop', self)}"
         taken = Problem(str(self), "one driver at a time works on a study", "another is at work", fix)
         with alone(self.lock_file, taken, LOOK_S):
-            self._clear_scratch()  # of a driver that was killed
+            if killed := scratch.read(self.driver_file):
+                scratch.remove_left(killed)
             self.stop_file.unlink(missing_ok=True)
-            scratch = tempfile.mkdtemp(prefix=SCRATCH, dir=scratch_parent())
-            driver = {"pid": os.getpid(), "host": os.uname().nodename, "started": now(), "scratch": scratch}
-            write_atomic(self.driver_file, json.dumps(driver))
+            driver = {**scratch.this_process(), "started": now()}
+            own = scratch.make(driver)
             try:
+                driver |= {"scratch": str(own)}
+                write_atomic(self.driver_file, json.dumps(driver))
                 with (
                     held(self.home, driver, self.stop_file, say) if self.home else nullcontext() as lease,
-                    Writer.on(self.trials_file, self, Path(scratch), lease) as writer,
+                    Writer.on(self.trials_file, self, own, lease) as writer,
                 ):
                     yield writer
             finally:
-                self._clear_scratch()
+                shutil.rmtree(own, ignore_errors=True)
                 self.stop_file.unlink(missing_ok=True)
-                self.driver_file.unlink()
-
-    def _clear_scratch(self) -> None:
-        """Removes the temporary folder of the driver that driver.json names, if it was on this machine."""
-        if self.driver_file.exists():
-            driver = json.loads(self.driver_file.read_text())
-            scratch = Path(driver["scratch"])
-            ours = scratch.parent == scratch_parent() and scratch.name.startswith(SCRATCH)
-            if ours and driver["host"] == os.uname().nodename:
-                shutil.rmtree(driver["scratch"], ignore_errors=True)
+                self.driver_file.unlink(missing_ok=True)
 
     def save_embedding(self, trial: str, epoch: int, points: NDArray[np.float16]) -> None:
         path = self.embeddings / trial / f"epoch-{epoch:03d}.npy"
@@ -159,12 +147,6 @@ class StudyFolder:
         """The classes (n,) of the sampled validation images, the same for every trial."""
         labels: NDArray[np.int64] = np.load(self.embeddings / "labels.npy", allow_pickle=False)
         return labels
-
-
-def scratch_parent() -> Path:
-    """Where scratch folders are made. Ray puts sockets below them, whose whole paths have at most 107 bytes."""
-    usual = Path(tempfile.gettempdir())
-    return usual if len(str(usual)) <= 30 else Path("/tmp")
 
 
 def request_stop(folder: StudyFolder) -> str:

@@ -73,8 +73,7 @@ class Results:
     @property
     def chosen_after_a_look(self) -> bool:
         """Whether a confirmation was asked for after the test images had been opened."""
-        opened = [event["time"] for event in self.test.openings]
-        return bool(opened and self.confirmation and self.confirmation.asked_at > opened[0])
+        return bool(self.confirmation and self.confirmation.asked_after(self.test.openings))
 
     @cached_property
     def test(self) -> Sealed:

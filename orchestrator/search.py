@@ -73,21 +73,27 @@ def confirm(
         raise CannotRun([Problem(str(folder), "a finished search is confirmed, one with a result", value, fix)])
     terms, progress = terms or Terms(), progress or Silent()
     planned = plan.again(known, terms.fleet())
-    before = known.confirmation
-    had = (before.top, len(before.asked.seeds)) if before else confirmation.size(known.study)
-    more = max(had[0], top or 0) or 1, max(had[1], seeds or 0) or confirmation.FEWEST_SEEDS
-    race = racing if racing is not None else before.asked.racing if before else known.study.confirmation.racing
     with planned.folder.writer(progress.say) as writer:
         provenance.go_on(planned)
-        asked = confirmation.ask(known.study, known.trials.values(), *more, race)
-        if known.test.openings:
+        known = Results(planned.folder.root)  # as it stays from here on: nobody else writes
+        before, asked = known.confirmation, _more(known, top, seeds, racing)
+        if looks := known.test.openings:
             progress.say(f"warning: {known.test.said()}; what is chosen now is chosen after a look at them")
         if before and asked == before.asked:
             progress.say(f"no more is asked than was: {_said(asked)}")
         else:
             with writer.beside(planned.folder.confirmation_file) as record:
-                record.append(asked.event())
+                record.append({**asked.event(), "looks": len(looks)})
         return _run(planned, writer, progress, terms)
+
+
+def _more(known: Results, top: int | None, seeds: int | None, racing: bool | None) -> Asked:
+    """What a study is confirmed with that was confirmed before, or would be by itself: at least that."""
+    study, before = known.study, known.confirmation
+    had = (before.top, len(before.asked.seeds)) if before else confirmation.size(study)
+    more = max(had[0], top or 0) or 1, max(had[1], seeds or 0) or confirmation.FEWEST_SEEDS
+    race = racing if racing is not None else before.asked.racing if before else study.confirmation.racing
+    return confirmation.ask(study, known.trials.values(), *more, race)
 
 
 def _run(planned: Plan, writer: Writer, progress: Progress, terms: Terms) -> Results:
@@ -134,7 +140,7 @@ def _confirm(planned: Plan, session: Session, writer: Writer, progress: Progress
         known = results.confirmation
         if known is None:
             asked = confirmation.ask_by_default(planned.study, results.trials.values())
-            record.append(asked.event())
+            record.append({**asked.event(), "looks": len(results.test.openings)})
             known = Confirmation(asked, {}, results.trials)
         progress.say(f"confirming {_said(known.asked)}")
 

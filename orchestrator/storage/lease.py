@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from orchestrator import scratch
 from orchestrator.commands import ours
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.storage.home import LEASE, STOP, Home
@@ -39,6 +40,12 @@ def holder(home: Home, now_ns: int | None = None) -> Driver | None:
     return driver if (now_ns or time.time_ns()) - written <= LEASE_S * 1e9 else None
 
 
+def _since_boot_s() -> float:
+    """A clock that nobody sets, and that goes on while the machine is suspended."""
+    boot_time = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
+
+
 def ask_to_stop(home: Home) -> None:
     """Leaves word for whoever is at work on a study."""
     home.bucket.write(STOP, b"")
@@ -56,9 +63,9 @@ class Lease:
         self._keeping = threading.Thread(target=self._keep, name="lease", daemon=True)
 
     def take(self) -> None:
-        """Raises CannotRun where another machine has it. One of this copy is left by a driver that was killed."""
+        """Raises CannotRun where someone else has it. One of this copy may be left by a driver that was killed."""
         known = holder(self.home, self._bucket_now())
-        if known and known["copy"] != self.home.copy:
+        if known and (known["copy"] != self.home.copy or scratch.may_live(known)):
             self._outlast(known)
         self._write()
         time.sleep(SETTLE_S)
@@ -96,7 +103,7 @@ class Lease:
 
     def check(self) -> None:
         """Raises CannotRun if someone else has taken over, as after a machine was suspended. Before every record."""
-        if time.time() - self._renewed > LEASE_S / 2:
+        if _since_boot_s() - self._renewed > LEASE_S / 2:
             self._renew()
         if self._lost:
             rule, fix = "one driver at a time works on a study", ours("status", self.home.uri)
@@ -107,7 +114,7 @@ class Lease:
             with suppress(CannotRun):  # it does not answer now; the record waits for it, and says so
                 if self.home.bucket.written_ns(STOP) is not None:
                     self._stop_file.touch()
-                if time.time() - self._renewed >= RENEW_S:
+                if _since_boot_s() - self._renewed >= RENEW_S:
                     self._renew()
 
     def _send(self) -> None:
@@ -130,7 +137,7 @@ class Lease:
 
     def _write(self) -> None:
         self.home.bucket.write(LEASE, json.dumps(self._driver).encode())
-        self._renewed = time.time()
+        self._renewed = _since_boot_s()
 
     def _bucket_now(self) -> int | None:
         clock = f"clock-{self.home.copy}"

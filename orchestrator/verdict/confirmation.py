@@ -8,7 +8,7 @@ validation images that the search used; only the sealed test is free of those.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -132,6 +132,7 @@ class Confirmation:
     earlier: tuple[Asked, ...] = ()  # what was asked before more was asked
     dropped: Mapping[str, int] = field(default_factory=dict)  # configuration → after how many seeds a race dropped it
     asked_at: str = ""  # when more was asked for last, UTC
+    looks: int | None = None  # how often the test images had been opened by then; None where the record does not say
 
     @classmethod
     def read(cls, events: list[Event], trials: Mapping[str, Trial]) -> Confirmation | None:
@@ -141,7 +142,17 @@ class Confirmation:
             return None
         *earlier, asked = map(Asked.of, asking)
         dropped = {event["configuration"]: event["seeds"] for event in events if event["event"] == "dropped"}
-        return cls(asked, replay(events), trials, tuple(earlier), dropped, asking[-1].get("time", ""))
+        said = asking[-1]
+        return cls(asked, replay(events), trials, tuple(earlier), dropped, said.get("time", ""), said.get("looks"))
+
+    def asked_after(self, openings: Sequence[Event]) -> bool:
+        """Whether more was asked for after the test images had been opened.
+
+        The place in the record counts, for a clock may step back; only records that do not tell it go by the time.
+        """
+        if self.looks is not None:
+            return self.looks > 0
+        return bool(openings) and self.asked_at > str(openings[0]["time"])
 
     @property
     def history(self) -> str:

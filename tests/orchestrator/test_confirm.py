@@ -262,6 +262,20 @@ def test_a_confirmation_asks_for_what_is_wanted_and_never_for_less(
     assert known.asked.racing == ("racing" in wanted)
 
 
+def test_what_is_asked_after_a_look_says_so_whatever_the_clock_says(
+    tiny_study: MakeStudy, make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = [("arcface", index, [0.5, 0.6], "completed") for index in (0, 1)]
+    folder = make_record(tiny_study(heads={"arcface": {}}), *trials, params={"lr": 0.01})
+    write_atomic(folder.provenance_file, json.dumps({"classes": 4, "resumed": []}))
+    monkeypatch.setattr(training, "session", trains_nothing)
+    assert not search.confirm(folder.root, seeds=3).chosen_after_a_look
+    opened = {"event": "opened", "number": 1, "by": "test", "forced": False, "git": None, "orchestrator": "0.1.0"}
+    folder.test_file.write_text(json.dumps({**opened, "time": "2099-01-01T00:00:00.000+00:00"}) + "\n")
+    assert not Results(folder.root).chosen_after_a_look
+    assert search.confirm(folder.root, seeds=4).chosen_after_a_look
+
+
 def test_an_unfinished_search_is_not_confirmed(tiny_study: MakeStudy, make_record: MakeRecord) -> None:
     folder = make_record(tiny_study(), ("arcface", 0, [0.5], "completed"), ("softmax", 0, [0.5], "running"))
     with pytest.raises(CannotRun) as caught:

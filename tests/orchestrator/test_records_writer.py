@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -141,37 +140,3 @@ def test_only_a_running_study_is_asked_to_stop(folder: StudyFolder) -> None:
         assert (problem.place, problem.value) == (str(folder.root), "no driver is at work on it")
         with folder.writer():
             pass
-
-
-def test_a_drivers_scratch_folder_goes_with_it(folder: StudyFolder) -> None:
-    with folder.writer() as writer:
-        (writer.scratch / "socket").touch()
-        assert len(str(writer.scratch)) < 60  # Ray's sockets below it may have 107 bytes
-    assert not writer.scratch.exists()
-    with pytest.raises(ZeroDivisionError), folder.writer() as failing:
-        _ = 1 / 0
-    assert not failing.scratch.exists()
-
-
-def test_the_scratch_folder_of_a_killed_driver_goes_with_the_next_one(
-    folder: StudyFolder, driver: subprocess.Popen[str]
-) -> None:
-    known = folder.driver()
-    assert known
-    driver.send_signal(signal.SIGKILL)
-    driver.wait()
-    assert Path(known["scratch"]).is_dir()
-    with folder.writer() as writer:
-        assert not Path(known["scratch"]).exists()
-        assert writer.scratch.is_dir()
-
-
-def test_no_other_folder_is_taken_for_scratch(folder: StudyFolder, tmp_path: Path) -> None:
-    """A study's folder may come from anyone; what its driver.json names is not deleted unread."""
-    precious = tmp_path / "precious"
-    precious.mkdir()
-    folder.root.mkdir()
-    left = {"pid": 1, "host": os.uname().nodename, "started": "2026-01-01", "scratch": str(precious)}
-    folder.driver_file.write_text(json.dumps(left))
-    with folder.writer():
-        assert precious.is_dir()

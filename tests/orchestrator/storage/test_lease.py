@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from orchestrator import scratch
 from orchestrator.errors import CannotRun
 from orchestrator.records import StudyFolder, request_stop
 from orchestrator.storage import lease
@@ -64,11 +65,41 @@ def test_a_driver_that_died_elsewhere_is_given_up(runs: str, machine: Machine, m
 def test_a_driver_that_died_here_is_known_to_be_dead(runs: str) -> None:
     folder, said = study(runs), list[str]()
     assert folder.home
-    lease.Lease(folder.home, {"pid": 1, "host": "here", "started": "then"}, folder.stop_file, print).take()
+    dead = {**scratch.this_process(), "born": 1, "started": "then"}
+    lease.Lease(folder.home, dead, folder.stop_file, print).take()
     assert folder.driver() is None
     with folder.writer(said.append) as writer:
         writer.append(EVENT)
     assert said == []
+
+
+def test_a_copy_of_a_working_copy_leaves_the_lease_to_a_driver_that_lives(runs: str) -> None:
+    """As where the folder of working copies was copied while a driver was at work, with all that tells it apart."""
+    folder, said = study(runs), list[str]()
+    assert folder.home
+    other = lease.Lease(folder.home, {**scratch.this_process(), "started": "then"}, folder.stop_file, print)
+    other.take()
+    other.begin()
+    try:
+        assert folder.driver()
+        with pytest.raises(CannotRun, match="one driver at a time"), folder.writer(said.append):
+            pass
+        other.check()
+    finally:
+        other.end()
+    assert "waiting whether it is still at work" in said[0]
+
+
+def test_a_clock_that_steps_back_does_not_let_a_lease_run_out(runs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = study(runs)
+    with folder.writer():
+        bucket = Bucket(f"{runs}/study")
+        taken, now = bucket.written_ns(lease.LEASE), time.time()
+        monkeypatch.setattr(time, "time", lambda: now - 3600)
+        end = time.monotonic() + 30
+        while bucket.written_ns(lease.LEASE) == taken:
+            assert time.monotonic() < end, "it was not renewed"
+            time.sleep(0.05)
 
 
 def test_a_driver_that_was_passed_over_writes_no_more(

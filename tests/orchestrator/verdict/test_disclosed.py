@@ -82,6 +82,20 @@ def test_what_was_asked_after_the_opening_is_chosen_after_a_look(
     assert any("confirmed further after" in said for said in leaderboards.cautions(results)) == late
 
 
+@pytest.mark.parametrize(("looks", "late"), [(1, True), (0, False)])
+@pytest.mark.parametrize("at", ["2026-01-01T10:59:00.000+00:00", "2026-01-01T23:00:00.000+00:00"])
+def test_a_clock_that_steps_hides_no_look_and_makes_none_up(
+    tmp_path: Path, build_study: BuildStudy, at: str, looks: int, late: bool
+) -> None:
+    folder = build_study(tmp_path, ["softmax"], confirmed={"softmax-000": [0.8, 0.9]}, examined=False)
+    asked, *rest = folder.confirmation_file.read_text().splitlines(keepends=True)
+    folder.confirmation_file.write_text(json.dumps({**json.loads(asked), "looks": looks}) + "\n" + "".join(rest))
+    folder.test_file.write_text(json.dumps({**OPENED, "time": at}) + "\n")
+    results = Results(folder.root)
+    assert results.chosen_after_a_look == late
+    assert any("confirmed further after" in said for said in leaderboards.cautions(results)) == late
+
+
 @pytest.fixture
 def own(tmp_path: Path, build_study: BuildStudy, monkeypatch: pytest.MonkeyPatch) -> StudyFolder:
     """A finished study with a model, whose test images are made up."""

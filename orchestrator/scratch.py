@@ -1,0 +1,109 @@
+"""The temporary folder of a driver, and whose it is: nothing of a process that may still be at work is ever removed.
+
+A process id alone names several processes, one after another. With the moment of its start, the machine and that
+machine's boot it names one. Knows no study: a study's folder says where the scratch of its last driver was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator.files import write_atomic
+
+PREFIX = "heads-"
+MARK = "driver.json"  # in a scratch: the driver that made it
+SHORT = 30  # characters of a path that leave room for Ray's
+
+
+def this_process() -> dict[str, Any]:
+    """What tells this process from every other: ids, start in clock ticks, machine, and boot of the machine."""
+    pid = os.getpid()
+    return {"pid": pid, "born": _born(pid), "host": os.uname().nodename, "boot": _boot(), "pids": _pids()}
+
+
+def may_live(driver: Mapping[str, Any]) -> bool:
+    """Whether the process of a driver may still be at work; of one that cannot be seen from here, it always may."""
+    if driver["host"] != os.uname().nodename:
+        return True
+    if driver.get("boot") != _boot() and None not in (driver.get("boot"), _boot()):
+        return False
+    if driver.get("pids") != _pids() and None not in (driver.get("pids"), _pids()):
+        return True  # in another container, perhaps
+    if not Path("/proc/self/stat").exists():
+        return _answers(driver["pid"])
+    born = _born(driver["pid"])
+    return born is not None and driver.get("born") in (None, born)
+
+
+def parent() -> Path:
+    """Where scratch folders are made. Ray puts sockets below them, whose whole paths have at most 107 bytes."""
+    usual = Path(tempfile.gettempdir())
+    return usual if len(str(usual)) <= SHORT else Path("/tmp")
+
+
+def make(driver: Mapping[str, Any]) -> Path:
+    """A new scratch folder, which only its user may enter, with the mark of its driver."""
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent()))
+    write_atomic(folder / MARK, json.dumps(driver))
+    return folder
+
+
+def remove_left(known: Mapping[str, Any]) -> None:
+    """Removes the scratch that a study's folder names, if its driver made it and is certainly gone.
+
+    The study's folder may be a copy of one that is at work, or come from anyone.
+    """
+    scratch = Path(str(known.get("scratch", "")))
+    driver = read(scratch / MARK)
+    ours = driver is not None and all(known.get(key) == value for key, value in driver.items())
+    if driver and ours and scratch.name.startswith(PREFIX) and not scratch.is_symlink() and not may_live(driver):
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """The driver that a file names; None where there is none, or none that can be read."""
+    try:
+        known = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return known if isinstance(known, dict) and {"pid", "host"} <= known.keys() else None
+
+
+def _born(pid: int) -> int | None:
+    """When a process began, in clock ticks since the boot; None for one that has ended, or where nothing tells."""
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if state in "ZX" else int(fields[18])
+
+
+def _boot() -> str | None:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return None
+
+
+def _pids() -> int | None:
+    """Which process ids count: those of this container."""
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return None
+
+
+def _answers(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
