@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from orchestrator import __version__
+from orchestrator import __version__, fingerprint
 from orchestrator.event_log import now
 from orchestrator.files import write_atomic
 from orchestrator.plan import Plan
@@ -75,9 +75,10 @@ def collect(plan: Plan) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """This code, its packages, this processor."""
+    """This code, its packages, this processor. trains: the fingerprint of what trains models."""
     return {
         "git": git(),
+        "trains": fingerprint.of_code(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "platform": platform.platform(),

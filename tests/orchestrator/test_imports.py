@@ -91,6 +91,7 @@ LIGHT = (
     "fleet",
     "jobs",
     "files",
+    "fingerprint",
     "cluster_file",
     "cluster_kuberay",
     "doctor",

@@ -1,0 +1,39 @@
+"""What code trains: a hash of its sources, the same wherever they lie.
+
+A folder with another `orchestrator` in it may stand in front of a process's path, a cluster's node may have another
+version installed, and files may be changed while a search runs. Numbers come from the code that trains a model, so
+each trial compares its own with the driver's, and provenance keeps it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+HOME = Path(__file__).resolve().parent.parent  # the folder that this code's packages are imported from
+PACKAGES = ("lightning_modules", "search_spaces")
+MODULES = ("orchestrator/fingerprint.py", "orchestrator/trial.py", "orchestrator/workers.py")
+DIGITS = 16
+
+
+@cache
+def of_code() -> str:
+    """The fingerprint of the code that trains in this process, as it was when this was first asked."""
+    return of(HOME)
+
+
+def of(home: Path) -> str:
+    """The fingerprint of what trains, among the packages in a folder."""
+    digest = hashlib.sha256()
+    for name in sorted(_names(home)):
+        content = (home / name).read_bytes()
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:DIGITS]
+
+
+def _names(home: Path) -> Iterator[str]:
+    yield from MODULES
+    for package in PACKAGES:
+        yield from (path.relative_to(home).as_posix() for path in (home / package).rglob("*.py"))
