@@ -13,6 +13,7 @@ from ruamel.yaml.error import YAMLError
 from orchestrator import cluster_kuberay
 from orchestrator.errors import CannotRun, Problem, did_you_mean
 from orchestrator.fleet import CHIPS, Node
+from orchestrator.places import local
 
 RESOURCES = ("CPU", "GPU", "TPU", "memory", "object_store_memory")
 TPU_POD = re.compile(r"TPU-.+-head")
@@ -23,7 +24,7 @@ SECRET = re.compile(r"(?i)(api[_-]?key|secret|password|token)['\"]?\s*[=:]\s*['\
 def read(path: Path) -> dict[str, Any]:
     """The content of a cluster's YAML. Raises CannotRun where it is none."""
     try:
-        content = YAML(typ="safe", pure=True).load(path)
+        content = YAML(typ="safe", pure=True).load(local(path, "--cluster"))
     except (OSError, UnicodeDecodeError, YAMLError) as error:
         raise CannotRun(
             [Problem(str(path), "a cluster is described in YAML", f"{type(error).__name__}: {error}")]

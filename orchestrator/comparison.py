@@ -13,6 +13,7 @@ from orchestrator import leaderboards, tables
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.event_log import Trial
 from orchestrator.files import write_atomic
+from orchestrator.places import local
 from orchestrator.results import Results
 from orchestrator.selection import Standing
 
@@ -134,6 +135,7 @@ class Comparison:
         from orchestrator.plots import search, style
         from orchestrator.plots.search import Interval
 
+        path = local(path, "--figure")
         if path.suffix not in FIGURES:
             raise _refused("--figure", f"a figure is written as {' or '.join(FIGURES)}", str(path), "compare.png")
         if not self.rows:

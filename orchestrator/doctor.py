@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -13,8 +11,10 @@ from typing import Any
 
 from orchestrator import cgroups, cluster_file, gpus
 from orchestrator.cluster_kuberay import KIND
+from orchestrator.disk import Spot
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.fleet import Fleet, cores, counted, loopback, misfits, physical_bytes
+from orchestrator.places import local
 from orchestrator.study import Study
 
 NEEDED = ("torch", "pytorch-lightning", "ray", "optuna", "wandb", "matplotlib")
@@ -49,12 +49,15 @@ def of_machine(results: Path) -> Iterator[Finding]:
     yield _memory(fleet)
     if apart := loopback():
         yield Finding("network", apart.value, apart)
-    there = next(parent for parent in (results, *results.absolute().parents) if parent.exists())
-    free = shutil.disk_usage(there).free
-    writable = os.access(there, os.W_OK)
-    value = f"{free / 1e9:.1f} GB free at {there}" + ("" if writable else ", not writable")
-    wrong = Problem("results", "results need 2 GB that may be written to", value, "use --results elsewhere")
-    yield Finding("results", value, wrong if free < LEAST_BYTES or not writable else None)
+    results = local(results, "--results")
+    yield _room("results", results, "results need 2 GB that may be written to", "use --results elsewhere")
+
+
+def _room(what: str, folder: Path, rule: str, fix: str) -> Finding:
+    """Whether a folder may be made or written in, and has room for a small study."""
+    spot = Spot.of(folder)
+    wrong = Problem(what, rule, str(spot), fix)
+    return Finding(what, str(spot), wrong if spot.obstacle or spot.free_bytes < LEAST_BYTES else None)
 
 
 def _cores(fleet: Fleet) -> Iterator[Finding]:

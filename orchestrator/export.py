@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from lightning_modules import blueprint
 from lightning_modules.blueprint import CONFIG, WEIGHTS, Blueprint, ModelError
 from orchestrator.errors import CannotRun, Problem
+from orchestrator.places import local
 
 if TYPE_CHECKING:
     from lightning_modules.embedding import EmbeddingModule
@@ -64,6 +65,7 @@ def export(model: Path, out: Path) -> Exported:
     if missing:
         fix = "pip install 'embedding-head-orchestrator[onnx]'"
         raise _refused("export", f"it needs {', '.join(NEEDED)}", f"missing: {', '.join(missing)}", fix)
+    model, out = local(model, "MODEL"), local(out, "--out")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise _refused("--out", "an export is not written over what is there", str(out), "name another folder")
     try:

@@ -20,6 +20,7 @@ from orchestrator.commands import ours, typed
 from orchestrator.contest import planned_trials
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.event_log import Trial
+from orchestrator.places import local
 from orchestrator.results import Results
 from orchestrator.storage.bucket import uri_of
 from orchestrator.verdict import importance
@@ -94,7 +95,7 @@ def inspected(source: str) -> Iterator[Inspection]:
 
     Raises CannotRun where it is neither.
     """
-    if uri_of(source) or Path(source).exists():
+    if uri_of(source) or local(source, "STUDY").exists():
         yield _of_folder(Results(source))
         return
     parts = source.split("/")

@@ -16,11 +16,22 @@ AGAIN_S = 0.05
 
 @contextmanager
 def alone(path: Path, refusal: Problem, at_most_s: float = 0.0) -> Iterator[None]:
-    """For as long as nobody else holds this lock. Raises CannotRun if someone still does after so long."""
-    with open(path, "w") as lock:
+    """For as long as nobody else holds this lock. Raises CannotRun if someone still does after so long.
+
+    Also where nobody can: in a folder that cannot be written in.
+    """
+    with _opened(path, refusal.place) as lock:
         if not _taken(lock, time.monotonic() + at_most_s):
             raise CannotRun([refusal])
         yield
+
+
+def _opened(path: Path, place: str) -> IO[str]:
+    try:
+        return open(path, "w")
+    except OSError as error:
+        rule, fix = "whoever works in a folder must be able to write there", "make it writable, or copy it elsewhere"
+        raise CannotRun([Problem(place, rule, f"{path}: {error.strerror}", fix)]) from error
 
 
 def _taken(lock: IO[str], end: float) -> bool:

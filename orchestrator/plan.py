@@ -6,8 +6,6 @@ Imports neither torch nor Ray, so that a plan answers at once.
 from __future__ import annotations
 
 import math
-import os
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from lightning_modules.data.images import DataError
 from lightning_modules.data.splits import TrialData
 from orchestrator import cautions, study_rules
 from orchestrator.commands import ours
+from orchestrator.disk import Spot
 from orchestrator.errors import CannotRun, Problem, StudyError
 from orchestrator.fleet import Fleet, loopback, misfits
 from orchestrator.records import StudyFolder
@@ -140,8 +139,7 @@ def again(results: Results, fleet: Fleet | None = None) -> Plan:
 
 def load_data(study: Study) -> TrialData:
     """Train and validation images of a study; test images and unseen classes are in neither. Raises DataError."""
-    path = Path(study.data.path) if study.data.path else None
-    data = splits.without(sources.load(study.data.source, path, "train"), study.data.unseen_classes)
+    data = splits.without(sources.load(study.data.source, study.data.folder, "train"), study.data.unseen_classes)
     return splits.split(data, study.data.validation_images, study.data.split_seed)
 
 
@@ -203,20 +201,13 @@ def _disk_bytes(study: Study, data: TrialData) -> int:
 
 
 def _disk(root: Path, needed: int) -> Iterable[Problem]:
-    there = next(parent for parent in (root, *root.absolute().parents) if parent.exists())
-    if there != root and not (there.is_dir() and os.access(there, os.W_OK)):
-        yield Problem(
-            "results", "the folder of the results must be one to write in", str(there), "use --results elsewhere"
-        )
-    free = shutil.disk_usage(there).free
-    if free < needed:
-        value = f"{free / 1e9:.1f} GB free at {there}, about {needed / 1e9:.1f} GB needed"
-        yield Problem(
-            "results",
-            "the disk must have room for the results",
-            value,
-            "free some, or use --results elsewhere",
-        )
+    spot, elsewhere = Spot.of(root), "use --results elsewhere"
+    if spot.obstacle:
+        if not root.is_file():  # then its name is taken
+            yield Problem("results", "the folder of the results must be one to write in", spot.obstacle, elsewhere)
+    elif spot.free_bytes < needed:
+        value = f"{spot}, about {needed / 1e9:.1f} GB needed"
+        yield Problem("results", "the disk must have room for the results", value, f"free some, or {elsewhere}")
 
 
 def _network(fleet: Fleet) -> Iterable[Problem]:

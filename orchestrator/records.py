@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator import scratch
+from orchestrator import disk, scratch
 from orchestrator.commands import ours
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.event_log import Event, Trial, Writer, now, read_lines, replay
@@ -107,7 +107,7 @@ class StudyFolder:
 
         say: is told why it takes long, as it does where a driver on another machine was killed a moment ago.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
+        disk.make(self.root)
         fix = f"watch it: {ours('status', self)}, or end it: {ours('stop', self)}"
         taken = Problem(str(self), "one driver at a time works on a study", "another is at work", fix)
         with alone(self.lock_file, taken, LOOK_S):

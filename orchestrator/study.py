@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from orchestrator.places import local
 from search_spaces import parameters
 from search_spaces.heads import TRAINING, settings_of
 
@@ -74,6 +75,11 @@ class Data(Section):
     validation_images: Count = 10_000
     split_seed: Seed = 0
     unseen_classes: list[Annotated[int, Field(ge=0)]] = []
+
+    @property
+    def folder(self) -> Path | None:
+        """Where an idx source lies. Raises StudyError for what no folder can be called."""
+        return local(self.path, "data.path") if self.path else None
 
 
 class Body(Section):

@@ -6,6 +6,7 @@ YAML 1.2, so that 1e-3 is a number. Problems are collected, not thrown one at a 
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -20,6 +21,7 @@ from ruamel.yaml.scalarbool import ScalarBoolean
 
 from orchestrator import study_rules
 from orchestrator.errors import Problem, StudyError, did_you_mean, shown
+from orchestrator.places import local
 from orchestrator.study import AUTO, Section, Study
 from search_spaces import STUDIES
 from search_spaces.heads import HEADS
@@ -71,7 +73,10 @@ def load(source: str | Path, overrides: Iterable[str] = ()) -> Study:
         raise StudyError([_located(problem, written, changed) for problem in problems], str(path))
     if study.data.path is not None:
         base = Path() if ("data", "path") in changed else path.parent  # an override is relative to where it is typed
-        absolute = str((base / study.data.path).resolve())
+        try:
+            absolute = os.path.realpath(base / local(study.data.path, "data.path"))
+        except StudyError as error:
+            raise StudyError([_located(each, written, changed) for each in error.problems], str(path)) from error
         study = study.model_copy(update={"data": study.data.model_copy(update={"path": absolute})})
     return study
 
@@ -92,7 +97,7 @@ def shipped() -> list[str]:
 
 
 def _find(source: str | Path) -> Path:
-    path = Path(source)
+    path = local(source, "STUDY")
     if path.is_file():
         return path
     named = STUDIES / f"{source}.yaml"

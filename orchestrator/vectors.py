@@ -16,6 +16,7 @@ from lightning_modules.data.images import DataError
 from orchestrator.commands import ours
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.files import write_atomic, write_npy
+from orchestrator.places import local
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.verdict import opening
@@ -46,6 +47,9 @@ def embed(model: Path, data: str, part: str, out: Path, open_test: bool = False)
     to `<out>.labels.npy`, or into the parquet file. Raises CannotRun for what is missing, unreadable, or does not fit
     the model.
     """
+    model, out = local(model, "MODEL"), local(out, "--out")
+    if data != "mnist":
+        data = str(local(data, "--data"))
     if out.suffix not in FORMATS:
         raise _refused("--out", f"vectors are written as {' or '.join(FORMATS)}", str(out), "name it vectors.npy")
     if Path(data).resolve() == out.resolve():

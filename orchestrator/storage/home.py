@@ -23,6 +23,7 @@ from urllib.parse import quote, urlsplit
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.files import write_atomic
 from orchestrator.locks import alone, free
+from orchestrator.places import local
 from orchestrator.storage.bucket import Bucket, Object, below, uri_of
 
 HOME_FILE = ".home"
@@ -44,7 +45,7 @@ def here(place: str | Path) -> Path:
     """
     uri = uri_of(place)
     if uri is None:
-        return Path(place)
+        return local(place, "FOLDER")
     parts = urlsplit(uri)
     within = Path(quote(f"{parts.scheme}-{parts.netloc}{parts.path.rpartition('/')[0]}", safe=""))
     root = _copies() / within / parts.path.rpartition("/")[2]
@@ -61,13 +62,15 @@ def here(place: str | Path) -> Path:
 def inside(results: str | Path, name: str) -> Path:
     """The folder on this machine of a study whose folder lies in `results`, a folder or a bucket."""
     uri = uri_of(results)
-    return Path(results) / name if uri is None else here(below(uri, name))
+    return local(results, "--results") / name if uri is None else here(below(uri, name))
 
 
 def taken(results: str | Path, name: str) -> bool:
     """Whether a study of that name lies in `results`."""
     uri = uri_of(results)
-    return (Path(results) / name).exists() if uri is None else bool(Bucket(below(uri, name)).objects())
+    if uri is None:
+        return os.path.lexists(local(results, "--results") / name)
+    return bool(Bucket(below(uri, name)).objects())
 
 
 def fetch(place: str | Path, into: Path) -> Path:
@@ -75,8 +78,8 @@ def fetch(place: str | Path, into: Path) -> Path:
 
     Returns it. Raises CannotRun where there is no such study, or a folder of that name already.
     """
-    root = here(place)
-    target = into / root.name
+    root, target = here(place), local(into, "--into")
+    target /= root.name
     if not (root / "study.yaml").exists():
         raise CannotRun([Problem(str(place), "a study's folder holds a study.yaml", "there is none")])
     if target.exists():

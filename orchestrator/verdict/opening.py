@@ -161,9 +161,8 @@ def _models(known: Results) -> dict[str, Path]:
 
 
 def _test_images(study: Study) -> LabelledImages:
-    path = Path(study.data.path) if study.data.path else None
     try:
-        test = sources.load(study.data.source, path, "t10k")
+        test = sources.load(study.data.source, study.data.folder, "t10k")
         return splits.without(test, study.data.unseen_classes)
     except DataError as error:
         raise CannotRun([Problem("data", "the test images must be readable", str(error))]) from error

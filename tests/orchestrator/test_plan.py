@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,7 +25,7 @@ MakeStudy = Callable[..., Study]
 def small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same machine wherever the tests run: four cores, no GPU, 16 GB, an empty disk."""
     monkeypatch.setattr(plan.Fleet, "here", staticmethod(lambda: Fleet((Node(4, memory_bytes=16 * 10**9),))))
-    monkeypatch.setattr(plan.shutil, "disk_usage", lambda path: SimpleNamespace(free=10**12))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10**12))
 
 
 def refused(study: Study, results: Path) -> tuple[Problem, ...]:
@@ -156,7 +157,7 @@ def test_a_full_disk_is_refused(tiny_study: MakeStudy, tmp_path: Path, monkeypat
         asked.append(path)
         return SimpleNamespace(free=10**8)
 
-    monkeypatch.setattr(plan.shutil, "disk_usage", usage)
+    monkeypatch.setattr(shutil, "disk_usage", usage)
     (problem,) = refused(tiny_study(), tmp_path / "not" / "yet" / "there")
     assert problem.place == "results"
     assert "0.1 GB free" in problem.value
@@ -175,7 +176,7 @@ def test_a_batch_larger_than_the_training_images_is_refused(
 def test_everything_that_stands_in_the_way_is_said_at_once(
     tiny_study: MakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
     study = tiny_study(resources={"cpu": 64, "gpu": 8}, training={"batch_size": 512})
     places = [problem.place for problem in refused(study, tmp_path / "r")]
     assert places == ["resources.cpu", "resources.gpu", "results", "training.batch_size"]
