@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, TextIO, cast
 
 from rich.table import Table
 
 from orchestrator import tables
 from orchestrator.contest import ANY
 from orchestrator.event_log import Event, Trial
+from orchestrator.streams import steadfast
 
 
 class Progress(Protocol):
@@ -74,6 +75,9 @@ class Silent:
 class EventLines(Silent):
     """One line an event, for logs and pipes."""
 
+    def __init__(self) -> None:
+        self._stream = steadfast(sys.stderr)
+
     def begin(self, name: str, heads: Mapping[str, int], trials: Mapping[str, Trial], epochs: int, slots: int) -> None:
         super().begin(name, heads, trials, epochs, slots)
         planned, number = sum(heads.values()), len(heads.keys() - {ANY})
@@ -93,7 +97,7 @@ class EventLines(Silent):
         self.say(f"{trial.name} {trial.status}{reason} ({ended}/{sum(self.heads.values())} trials; {self.left()})")
 
     def say(self, message: str) -> None:
-        print(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)
+        self._stream.write(f"{time.strftime('%H:%M:%S')} {message}\n")
 
 
 class LiveTable(Silent):
@@ -102,7 +106,7 @@ class LiveTable(Silent):
     def __init__(self) -> None:
         from rich.console import Console
 
-        self._console = Console(stderr=True)
+        self._console = Console(file=cast(TextIO, steadfast(sys.stderr)))
 
     def begin(self, name: str, heads: Mapping[str, int], trials: Mapping[str, Trial], epochs: int, slots: int) -> None:
         from rich.live import Live

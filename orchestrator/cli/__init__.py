@@ -6,11 +6,13 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or study, 3 finished but some trials
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
+from orchestrator import streams
 from orchestrator.cli import looking, models, remote, running
 
 app = typer.Typer(
@@ -45,7 +47,11 @@ VERBS: dict[str, Callable[..., None]] = {  # in the order in which --help lists 
 
 def main() -> None:
     """The console script."""
-    app()
+    streams.mend()
+    try:
+        app()
+    finally:
+        streams.steadfast(sys.stderr).finish()
 
 
 def version(asked: bool) -> None:

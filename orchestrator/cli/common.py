@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,23 @@ def errors() -> Iterator[None]:
     except KeyboardInterrupt:
         print("ended at once; a study that was running goes on with orchestrator resume", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def printing(where_again: str) -> Iterator[None]:
+    """Prints what a verb has found after long work: that nobody reads it any more does not change what it has found.
+
+    where_again: a command that prints it again, for the case that stdout's disk is full.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer would fail once more, at the exit
+        if isinstance(error, BrokenPipeError):
+            return
+        print(f"everything is on disk, but could not be printed: {error}; see {where_again}", file=sys.stderr)
+        raise typer.Exit(FAILED) from error
 
 
 def duration(written: str | float) -> float:

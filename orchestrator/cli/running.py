@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.common import DONE, INTERRUPTED, SOME_FAILED, AsJson, Folder, duration, errors, print_json, show
+from orchestrator.cli.common import (
+    DONE,
+    INTERRUPTED,
+    SOME_FAILED,
+    AsJson,
+    Folder,
+    duration,
+    errors,
+    print_json,
+    printing,
+    show,
+)
 
 if TYPE_CHECKING:
     from orchestrator.estimate import Estimate
@@ -200,11 +211,13 @@ def _estimated(planned: Plan) -> Estimate:
 def _ended(results: Results, json: bool, interrupted: bool = False, terms: Terms | None = None) -> None:
     """Says what a search found, and exits with what became of it. To end when time is up is no interruption."""
     from orchestrator import leaderboards
+    from orchestrator.commands import ours
 
-    if json:
-        print_json(results.as_dict())
-    else:
-        show(*leaderboards.ending(results))
+    with printing(ours("best", results.folder)):
+        if json:
+            print_json(results.as_dict())
+        else:
+            show(*leaderboards.ending(results))
     if interrupted or not results.finished:
         raise typer.Exit(DONE if terms and terms.used_up else INTERRUPTED)
     raise typer.Exit(SOME_FAILED if any(run.lost for _, run in results.runs) else DONE)

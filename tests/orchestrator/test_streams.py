@@ -1,0 +1,98 @@
+"""Streams that are closed, full or read by nobody: what is said on them is lost, and nothing else."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator import streams
+from orchestrator.streams import Steadfast
+
+
+@pytest.fixture
+def unread() -> Iterator[tuple[int, Steadfast]]:
+    """The reading end of a pipe that is full, and a stream to the other end."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with open(reader, "rb") as read, open(writer, "w") as file:
+        try:
+            while True:
+                os.write(writer, b"." * 4096)
+        except BlockingIOError:
+            os.set_blocking(writer, True)
+        stream = Steadfast(file)
+        yield read.fileno(), stream
+        while stream._waiting:  # else the thread would write to whatever is opened next under this number
+            os.read(read.fileno(), 65536)
+
+
+def test_what_is_written_is_there_at_once_and_in_order(tmp_path: Path) -> None:
+    with open(tmp_path / "log", "w") as file:
+        stream = Steadfast(file)
+        for number in range(100):
+            stream.write(f"{number}\n")
+            assert (tmp_path / "log").read_text().splitlines()[-1] == str(number)
+
+
+def test_a_stream_without_a_file_is_written_to_as_well() -> None:
+    text = io.StringIO()
+    Steadfast(text).write("θ = 1\n")
+    assert text.getvalue() == "θ = 1\n"
+
+
+def test_a_full_device_and_a_reader_that_has_left_raise_nothing(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open("/dev/full", "w") as full, open(writer, "w") as left:
+        for file in (full, left):
+            stream = Steadfast(file)
+            assert stream.write("line\n") == 5
+            stream.flush()
+            stream.finish()
+            assert not stream._waiting
+
+
+def test_a_pipe_that_nobody_reads_is_not_waited_for(
+    unread: tuple[int, Steadfast], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "FLUSH_S", 0.01)
+    reader, stream = unread
+    for number in range(2 * streams.MOST_WAITING):  # in vain: nobody reads
+        stream.write(f"{number} " + "x" * 100 + "\n")
+    stream.finish()
+    assert stream._waiting <= streams.MOST_WAITING + 1
+    assert os.read(reader, 1) == b"."
+
+
+def test_a_reader_that_comes_back_reads_on(unread: tuple[int, Steadfast]) -> None:
+    reader, stream = unread
+    stream.write("the first\n")
+    stream.write("the second\n")
+    read = b""
+    while b"second" not in read:
+        read += os.read(reader, 65536)
+    assert read.strip(b".") == b"the first\nthe second\n"
+
+
+def test_what_an_encoding_lacks_is_written_as_an_escape(tmp_path: Path) -> None:
+    with open(tmp_path / "log", "w", encoding="ascii") as file:
+        Steadfast(file).write("θ\n")
+    assert (tmp_path / "log").read_text() == "\\u03b8\n"
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_no_file_takes_the_number_of_a_stream_that_was_closed(tmp_path: Path, closed: str) -> None:
+    """Else Ray's complaints, which go to number 2, would stand in a study's record."""
+    words = (
+        "import sys; from orchestrator import streams; streams.mend(); file = open(sys.argv[1], 'w');"
+        "print('said', file=sys.stderr); print('found'); sys.stdout.flush(); file.write(str(file.fileno()))"
+    )
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", words, str(tmp_path / "file")]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    assert int((tmp_path / "file").read_text()) > 2
