@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from orchestrator import cluster, gpus, scratch
+from orchestrator import cluster, gpus, temporary
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.estimate import Calibration, Speed
 from orchestrator.fleet import Fleet, misfits
@@ -73,7 +73,10 @@ def _processes(study: Study, number: int) -> Iterator[list[subprocess.Popen[str]
     """So many processes, each with a GPU in turn where there are some; they end with the context, and leave nothing."""
     devices = gpus.look().devices
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with tempfile.TemporaryDirectory(dir=scratch.parent(), ignore_cleanup_errors=True) as folder, ExitStack() as ending:
+    with (
+        tempfile.TemporaryDirectory(dir=temporary.parent(), ignore_cleanup_errors=True) as folder,
+        ExitStack() as ending,
+    ):
         environment = {**os.environ, **cluster.ENVIRONMENT, "OMP_NUM_THREADS": "1", "TMPDIR": folder}
         started = []
         for index in range(number):

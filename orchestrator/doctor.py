@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from orchestrator import cgroups, cluster_file, gpus
+from orchestrator import cgroups, cluster_file, gpus, temporary
 from orchestrator.cluster_kuberay import KIND
 from orchestrator.disk import Spot
 from orchestrator.errors import CannotRun, Problem
@@ -51,6 +51,8 @@ def of_machine(results: Path) -> Iterator[Finding]:
         yield Finding("network", apart.value, apart)
     results = local(results, "--results")
     yield _room("results", results, "results need 2 GB that may be written to", "use --results elsewhere")
+    wrong = temporary.problem(temporary.NEEDED_BYTES)
+    yield Finding("temporary", wrong.value if wrong else temporary.note() or str(Spot.of(temporary.parent())), wrong)
 
 
 def _room(what: str, folder: Path, rule: str, fix: str) -> Finding:

@@ -14,7 +14,7 @@ from typing import Any
 from lightning_modules.data import sources, splits
 from lightning_modules.data.images import DataError
 from lightning_modules.data.splits import TrialData
-from orchestrator import cautions, study_rules
+from orchestrator import cautions, study_rules, temporary
 from orchestrator.commands import ours
 from orchestrator.disk import Spot
 from orchestrator.errors import CannotRun, Problem, StudyError
@@ -30,7 +30,6 @@ SAMPLE = 2000  # validation embeddings kept of every epoch, for pictures
 PICTURE_BYTES, CLOUD_BYTES = 75_000, 100_000  # of an epoch, in the W&B folder
 KEEPSAKES_BYTES = 260_000  # of a run at its end
 CHECKPOINTS = 4  # of each trial, at most
-RAY_BYTES = 200_000_000  # Ray's session folder and object store spill
 TRIAL_MEMORY_BYTES = 700_000_000  # torch and Lightning in one process
 LARGEST_GRID = 100_000
 
@@ -117,14 +116,15 @@ def make(study: Study, results: str | Path = "results", *, resuming: bool = Fals
         *misfits(study, fleet),
         *_network(fleet),
         *_disk(folder.root, disk),
+        *_temporary(fleet),
         *_batches(study, data),
         *_grids(study, spaces),
     ]
     if refusals:
         raise CannotRun(refusals)
     slots = _slots(study, fleet)
-    warnings = (*_memory(study, data, fleet, slots), *cautions.of(study, data.num_classes))
-    return Plan(study, data, spaces, fleet, slots, folder, disk, warnings)
+    warnings = *_memory(study, data, fleet, slots), *cautions.of(study, data.num_classes), temporary.note()
+    return Plan(study, data, spaces, fleet, slots, folder, disk, tuple(filter(None, warnings)))
 
 
 def again(results: Results, fleet: Fleet | None = None) -> Plan:
@@ -197,7 +197,7 @@ def _disk_bytes(study: Study, data: TrialData) -> int:
     if study.tracking.mode != "off" and study.tracking.pictures:
         drawn = PICTURE_BYTES + (CLOUD_BYTES if study.embedding_dim == 3 else 0)
         mirrored = len(study.heads) * study.search.trials_per_head * (study.training.epochs * drawn + KEEPSAKES_BYTES)
-    return trials * (CHECKPOINTS * checkpoint + study.training.epochs * an_epoch) + mirrored + RAY_BYTES
+    return trials * (CHECKPOINTS * checkpoint + study.training.epochs * an_epoch) + mirrored + temporary.NEEDED_BYTES
 
 
 def _disk(root: Path, needed: int) -> Iterable[Problem]:
@@ -213,6 +213,11 @@ def _disk(root: Path, needed: int) -> Iterable[Problem]:
 def _network(fleet: Fleet) -> Iterable[Problem]:
     if fleet.address is None and (problem := loopback()):
         yield problem
+
+
+def _temporary(fleet: Fleet) -> Iterable[Problem]:
+    found = temporary.problem(0 if fleet.address else temporary.NEEDED_BYTES)
+    return [found] if found else []
 
 
 def _batches(study: Study, data: TrialData) -> Iterable[Problem]:

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.files import write_atomic
+from orchestrator.temporary import parent
 
 PREFIX = "heads-"
 MARK = "driver.json"  # in a scratch: the driver that made it
-SHORT = 30  # characters of a path that leave room for Ray's
 
 
 def this_process() -> dict[str, Any]:
@@ -39,12 +39,6 @@ def may_live(driver: Mapping[str, Any]) -> bool:
         return _answers(driver["pid"])
     born = _born(driver["pid"])
     return born is not None and driver.get("born") in (None, born)
-
-
-def parent() -> Path:
-    """Where scratch folders are made. Ray puts sockets below them, whose whole paths have at most 107 bytes."""
-    usual = Path(tempfile.gettempdir())
-    return usual if len(str(usual)) <= SHORT else Path("/tmp")
 
 
 def make(driver: Mapping[str, Any]) -> Path:

@@ -46,7 +46,7 @@ def spawned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[subprocess.
 def scratch(monkeypatch: pytest.MonkeyPatch) -> Any:
     """An empty folder with a short path, in which scratch folders are made."""
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        monkeypatch.setattr(calibration.scratch, "parent", lambda: Path(folder))
+        monkeypatch.setattr(calibration.temporary, "parent", lambda: Path(folder))
         yield Path(folder)
 
 

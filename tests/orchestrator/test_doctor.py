@@ -203,11 +203,11 @@ def test_this_machine_is_fit_where_it_is_and_says_what_is_short(
     monkeypatch.setattr(doctor.Fleet, "here", staticmethod(lambda: fleet))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10**12))
     assert run("--results", tmp_path).exit_code == 0
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10**9))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10**8))
     monkeypatch.setattr(doctor.Fleet, "here", staticmethod(lambda: Fleet((Node(4, memory_bytes=2e9),))))
     done = run("--results", tmp_path, "--json")
     assert done.exit_code == 4
-    assert [each["what"] for each in json.loads(done.stdout) if each["problem"]] == ["memory", "results"]
+    assert [each["what"] for each in json.loads(done.stdout) if each["problem"]] == ["memory", "results", "temporary"]
 
 
 def test_what_a_container_allows_and_gpus_that_do_not_answer_are_said(
