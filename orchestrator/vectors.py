@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lightning_modules import blueprint
 from lightning_modules.blueprint import Blueprint, ModelError
 from lightning_modules.data import sources
-from lightning_modules.data.images import DataError
+from lightning_modules.data.images import DataError, Metadata
 from orchestrator.commands import ours
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.files import write_atomic, write_npy
@@ -57,6 +57,7 @@ def embed(model: Path, data: str, part: str, out: Path, open_test: bool = False)
     try:
         design, module = blueprint.load(model)
         if part == "test" and (study := _study_of(model, data)):
+            _check_shape(design, _described(data, PARTS[part]).image_shape)
             _unseal(study, model, open_test)
         images, labels = _load(data, PARTS[part])
     except DataError as error:
@@ -64,7 +65,7 @@ def embed(model: Path, data: str, part: str, out: Path, open_test: bool = False)
     except ModelError as error:
         fix = "name a model's folder, such as results/quick/models/arcface"
         raise _refused("MODEL", "a model's folder holds config.json and model.safetensors", str(error), fix) from error
-    _check_shape(design, images)
+    _check_shape(design, images.shape[1:])
     vectors = _on_best_device(module, images)
     try:
         labels_path = _write(out, vectors, labels)
@@ -107,10 +108,19 @@ def _write(out: Path, vectors: NDArray[np.float32], labels: NDArray[np.int64] | 
     return labels_path
 
 
+def _source(data: str) -> tuple[str, Path | None]:
+    return ("mnist", None) if data == "mnist" else ("idx", Path(data))
+
+
+def _described(data: str, part: str) -> Metadata:
+    """What is known of the images of a source, none of which is read. Raises DataError."""
+    return sources.describe(*_source(data), part)
+
+
 def _load(data: str, part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
     path = Path(data)
     if path.suffix != ".npy":
-        known = sources.load("mnist" if data == "mnist" else "idx", None if data == "mnist" else path, part)
+        known = sources.load(*_source(data), part)
         if not len(known):
             raise DataError(f"{path} holds no image")
         return known.images, known.labels
@@ -126,9 +136,10 @@ def _load(data: str, part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64] | 
     return images, None
 
 
-def _check_shape(design: Blueprint, images: NDArray[np.uint8]) -> None:
+def _check_shape(design: Blueprint, found: tuple[int, ...]) -> None:
+    """found: rows and columns of an image, with or without channels."""
     rows, columns, channels = design.image_shape
-    found = images.shape[1:] if images.ndim == 4 else (*images.shape[1:], 1)
+    found = found if len(found) == 3 else (*found, 1)
     if found != (rows, columns, channels):
         fix = "resize the images, or embed with a model that was trained on such"
         shapes = f"{rows} × {columns} × {channels}", " × ".join(map(str, found))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import math
+import os
 import struct
 import zlib
 from collections.abc import Mapping
@@ -18,12 +19,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_modules.data.images import DataError, LabelledImages
+from lightning_modules.data.images import DataError, LabelledImages, Metadata
 
 UNSIGNED_BYTE = 0x08
 SMALL_BYTES = 64 * 2**20  # as many as this may be unpacked from any file
 MOST_TIMES_SMALLER = 100  # than its content is a compressed file of images; gzip makes zeros a thousand times smaller
 BLOCK_BYTES = 2**20
+SIP_BYTES = 64  # of a compressed file, where only its header is wanted
 
 
 class Readable(Protocol):
@@ -66,6 +68,50 @@ def read(path: Path, sha256: str | None = None) -> NDArray[np.uint8]:
         return values.reshape(shape)
     except ValueError as error:
         raise DataError(f"{path} announces a shape that no array can have: {error}") from error
+
+
+def describe(folder: Path, part: str, sha256: Mapping[str, str] | None = None) -> Metadata:
+    """What the header of the image file and the labels tell of a part; of the images' file no more is read than that.
+
+    Raises DataError where they do not fit each other. `sha256` may hold the hash of "labels".
+    """
+    images_path, labels_path = find(folder, part, "images"), find(folder, part, "labels")
+    shape, labels = shape_of(images_path), read(labels_path, (sha256 or {}).get("labels"))
+    _check_parts(images_path, shape, labels_path, labels.shape)
+    classes, counts = np.unique(labels, return_counts=True)
+    return Metadata(shape[0], (shape[1], shape[2], 1), dict(zip(classes.tolist(), counts.tolist(), strict=True)))
+
+
+def shape_of(path: Path) -> tuple[int, ...]:
+    """The shape that an IDX file announces, if its size says that it is all there; the values are not read."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            header, shape = _header(_Sips(file) if path.suffix == ".gz" else file, path)
+            _check_size(path, len(header), shape)
+            if path.suffix == ".gz":
+                file.seek(-4, os.SEEK_END)
+                if struct.unpack("<I", file.read(4))[0] != (len(header) + math.prod(shape)) % 2**32:
+                    rule = "its last bytes tell of another size"
+                    raise DataError(f"{path} announces {shape} bytes, but {rule}: it is cut short, or unpack it")
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read: {error or type(error).__name__}") from error
+    return shape
+
+
+class _Sips:
+    """The beginning of a compressed file, of which hardly more is read, and no more unpacked, than is asked for."""
+
+    def __init__(self, file: Readable) -> None:
+        self._file, self._unpacking = file, zlib.decompressobj(zlib.MAX_WBITS | 16)
+
+    def read(self, size: int, /) -> bytes:
+        found = b""
+        while len(found) < size and not self._unpacking.eof:
+            packed = self._unpacking.unconsumed_tail or self._file.read(SIP_BYTES)
+            if not packed:
+                break
+            found += self._unpacking.decompress(packed, size - len(found))
+        return found
 
 
 def _header(file: Readable, path: Path) -> tuple[bytes, tuple[int, ...]]:
@@ -111,8 +157,12 @@ def load(folder: Path, part: str, sha256: Mapping[str, str] | None = None) -> La
     sha256 = sha256 or {}
     images_path, labels_path = find(folder, part, "images"), find(folder, part, "labels")
     images, labels = read(images_path, sha256.get("images")), read(labels_path, sha256.get("labels"))
-    if images.ndim != 3:
-        raise DataError(f"{images_path} should hold (images, rows, columns), but its shape is {images.shape}")
-    if labels.ndim != 1 or len(labels) != len(images):
-        raise DataError(f"{labels_path} holds {labels.shape} labels for {len(images)} images")
+    _check_parts(images_path, images.shape, labels_path, labels.shape)
     return LabelledImages(images, labels.astype(np.int64))
+
+
+def _check_parts(images_path: Path, images: tuple[int, ...], labels_path: Path, labels: tuple[int, ...]) -> None:
+    if len(images) != 3:
+        raise DataError(f"{images_path} should hold (images, rows, columns), but its shape is {images}")
+    if len(labels) != 1 or labels[0] != images[0]:
+        raise DataError(f"{labels_path} holds {labels} labels for {images[0]} images")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +12,15 @@ from numpy.typing import NDArray
 
 class DataError(ValueError):
     """A dataset that is missing, damaged, or unfit for training; the message says which file and why."""
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What is known of images without reading one. counts: how many there are of each label."""
+
+    images: int
+    image_shape: tuple[int, int, int]  # rows, columns, channels
+    counts: Mapping[int, int]
 
 
 @dataclass(frozen=True)
@@ -41,3 +52,10 @@ class LabelledImages:
         shares, levels = counts / counts.sum(), np.arange(256.0)
         mean = float(shares @ levels)
         return mean, float(np.sqrt(shares @ (levels - mean) ** 2))
+
+    def digest(self) -> str:
+        """A hash of every pixel, of the images' shape and of the labels."""
+        found = hashlib.blake2b(f"{self.images.shape} {self.images.dtype}".encode(), digest_size=16)
+        found.update(np.ascontiguousarray(self.images).data.cast("B"))
+        found.update(self.labels.astype("<i8").tobytes())
+        return found.hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lightning_modules.data import idx
-from lightning_modules.data.images import LabelledImages
+from lightning_modules.data.images import LabelledImages, Metadata
 
 FOLDER = Path(__file__).parent / "mnist"
 SHA256 = {
@@ -23,3 +23,8 @@ SHA256 = {
 def load(part: str) -> LabelledImages:
     """The 60,000 training images (part "train") or the 10,000 test images ("t10k")."""
     return idx.load(FOLDER, part, SHA256[part])
+
+
+def describe(part: str) -> Metadata:
+    """What is known of a part without reading an image."""
+    return idx.describe(FOLDER, part, SHA256[part])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lightning_modules.data import idx, mnist
-from lightning_modules.data.images import DataError, LabelledImages
+from lightning_modules.data.images import DataError, LabelledImages, Metadata
 
 SOURCES = ("mnist", "idx")
 
@@ -18,7 +18,20 @@ def load(source: str, path: Path | None, part: str) -> LabelledImages:
     if source == "mnist":
         return mnist.load(part)
     if source == "idx":
-        if path is None:
-            raise DataError("an idx source needs a path: the folder with the four files")
-        return idx.load(path, part)
+        return idx.load(_given(path), part)
     raise DataError(f"unknown source {source!r}; there are {', '.join(SOURCES)}")
+
+
+def describe(source: str, path: Path | None, part: str) -> Metadata:
+    """What is known of one part without reading an image of it. Raises DataError."""
+    if source == "mnist":
+        return mnist.describe(part)
+    if source == "idx":
+        return idx.describe(_given(path), part)
+    raise DataError(f"unknown source {source!r}; there are {', '.join(SOURCES)}")
+
+
+def _given(path: Path | None) -> Path:
+    if path is None:
+        raise DataError("an idx source needs a path: the folder with the four files")
+    return path

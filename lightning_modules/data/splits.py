@@ -5,7 +5,7 @@ What a trial receives is a TrialData: it holds no test image and no way to one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,8 +43,16 @@ def without(data: LabelledImages, classes: Iterable[int]) -> LabelledImages:
     kept = np.setdiff1d(there, left_out)
     if len(kept) < 2:
         raise UnseenClassError(f"of {len(there)} classes {len(kept)} would remain, and two at least are told apart")
-    chosen = data.take(np.flatnonzero(np.isin(data.labels, kept)))
-    return LabelledImages(chosen.images, np.searchsorted(kept, chosen.labels).astype(np.int64))
+    return numbered(data, kept.tolist())
+
+
+def numbered(data: LabelledImages, classes: Sequence[int]) -> LabelledImages:
+    """The images of these classes, in their order; a class gets its place in `classes`, in rising order, as its label.
+
+    Test images get the numbers of the training images with it, also where they lack a class.
+    """
+    chosen = data.take(np.flatnonzero(np.isin(data.labels, classes)))
+    return LabelledImages(chosen.images, np.searchsorted(classes, chosen.labels).astype(np.int64))
 
 
 def stratified(labels: NDArray[np.int64], size: int, seed: int) -> NDArray[np.bool_]:

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from lightning_modules import blueprint
-from lightning_modules.data import sources, splits
-from lightning_modules.data.images import DataError, LabelledImages
+from lightning_modules.data.images import LabelledImages
 from lightning_modules.data.splits import TrialData
 from orchestrator import __version__, checkpoints, plan, provenance, report, training, trial
 from orchestrator.commands import ours
@@ -28,6 +27,7 @@ from orchestrator.study import Study
 from orchestrator.terms import Terms
 from orchestrator.tracking.following import following
 from orchestrator.training import Stage
+from orchestrator.verdict import test_set
 from orchestrator.verdict.repeats import Asked, configuration_of, fresh_seeds
 
 
@@ -49,6 +49,7 @@ def open_test(
         refuse_opened(known, again)
     terms = terms or Terms()
     planned = plan.again(known, terms.fleet())
+    _foresee(planned, progress)
     with planned.folder.writer(progress.say) as writer, writer.beside(planned.folder.test_file) as record:
         provenance.go_on(planned)
         with following(planned.study, planned.folder, progress.say):
@@ -60,6 +61,16 @@ def open_test(
             progress.say("drawing the report")
             report.write(results)
     return results
+
+
+def _foresee(planned: Plan, progress: Progress) -> None:
+    """Raises CannotRun where the test images are none that the study's models can be measured on."""
+    test = test_set.check(planned.study, planned.data)
+    if absent := test_set.absent(planned.study, test):
+        few = (
+            "as many clusters as there are classes are looked for, so the accuracy will be lower than with all of them"
+        )
+        progress.say(f"warning: no test image is of class {', '.join(map(str, absent))}; {few}")
 
 
 def refuse_unfinished(known: Results) -> None:
@@ -131,10 +142,11 @@ def _look(planned: Plan, record: Writer, again: bool, progress: Progress) -> Non
     """Opens the test set and measures the final models on it; those that are measured already stay."""
     known = Results(planned.folder.root)
     found = _models(known)
+    test_set.check(planned.study, planned.data)  # once more: training took its time
     if not known.test.half_open:
         record.append(opened(known, "test", again))
         known = Results(planned.folder.root)
-    test, number = _test_images(known.study), known.test.number
+    test, number = _same(known, test_set.read(planned.study), record), known.test.number
     data, measured = merged(planned.data), known.test.measured()
     for run in known.test.wanted():
         if run.name in measured:
@@ -144,6 +156,19 @@ def _look(planned: Plan, record: Writer, again: bool, progress: Progress) -> Non
             {"event": "measured", "opening": number, "run": run.name, "images": len(test), "measures": measures}
         )
         progress.say(f"{run.name}: {measures['cluster_accuracy']:.4f} on {len(test):,} test images")
+
+
+def _same(known: Results, test: LabelledImages, record: Writer) -> LabelledImages:
+    """The test images. Raises CannotRun where others were measured before; writes down what they are."""
+    found, before = test.digest(), known.test.digest
+    if before not in (None, found):
+        rule = "all models of a study are measured on the same test images"
+        value = f"they hash to {found}, and those that were opened before to {before}"
+        fix = "put back the files that were there, and do the same again: that is no second opening"
+        raise CannotRun([Problem(str(known.folder), rule, value, fix)])
+    if before is None:
+        record.append({"event": "read", "opening": known.test.number, "images": len(test), "digest": found})
+    return test
 
 
 def _models(known: Results) -> dict[str, Path]:
@@ -158,14 +183,6 @@ def _models(known: Results) -> dict[str, Path]:
             rule, fix = "a final model is measured from its last checkpoint", f"put {known.folder.ray} back"
             raise CannotRun([Problem(place, rule, f"{run.name} has none of epoch {run.last_epoch}", fix)])
     return found
-
-
-def _test_images(study: Study) -> LabelledImages:
-    try:
-        test = sources.load(study.data.source, study.data.folder, "t10k")
-        return splits.without(test, study.data.unseen_classes)
-    except DataError as error:
-        raise CannotRun([Problem("data", "the test images must be readable", str(error))]) from error
 
 
 def _measure(

@@ -2,6 +2,7 @@
 
     {"event": "asked", …}  start, epoch, end of every final run: their objective is on images that they train on
     {"event": "opened", "number": 1, "by": "test", "git": {…}, "time": …}     before the first test image is read
+    {"event": "read", "opening": 1, "images": 10000, "digest": "…"}           which images they were: a hash of them
     {"event": "measured", "opening": 1, "run": "arcface-003-final-1", "images": 10000, "measures": {…}}
 
 Pure: events in, an answer out.
@@ -69,6 +70,11 @@ class Sealed:
     def number(self) -> int:
         """Of the last opening that measures the final models; 0 before there is one."""
         return next((opening["number"] for opening in reversed(self.openings) if opening["by"] == "test"), 0)
+
+    @property
+    def digest(self) -> str | None:
+        """What the test images hashed to when they were first read; None where the record does not say."""
+        return next((str(event["digest"]) for event in self.events if event["event"] == "read"), None)
 
     def repeats(self, asked: Asked) -> Repeats:
         """The final runs still to come."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import struct
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from ray import tune
 
+from lightning_modules.data import idx
 from orchestrator import budget, search, training
 from orchestrator.event_log import Event, Trial, read_lines
 from orchestrator.files import write_atomic
@@ -25,7 +27,21 @@ from orchestrator.verdict.opening import open_test
 from tests.orchestrator.alone import alone, one_ray
 
 IMAGES, CLASSES = 120, 4
-Look = tuple[str, list[Event]]  # a file of test images that was opened, and what test.jsonl said at that moment
+
+
+class Look(NamedTuple):
+    """A file of test images that was opened, what test.jsonl said at that moment, and which readers opened it."""
+
+    name: str
+    events: list[Event]
+    readers: list[str]
+
+    @property
+    def is_of_metadata(self) -> bool:
+        """Whether no image could be seen: the header of their file, or the labels."""
+        return self.readers == (["shape_of", "describe"] if "images" in self.name else ["read", "describe"])
+
+
 WATCHED: list[tuple[Path, list[Look]]] = []
 
 
@@ -104,7 +120,13 @@ def watch(event: str, given: tuple[Any, ...]) -> None:
     """Sees every file of test images that this process opens, however it does."""
     if event == "open" and WATCHED and Path(str(given[0])).name.startswith("t10k"):
         record, looks = WATCHED[-1]
-        looks.append((Path(given[0]).name, read_lines(record)))
+        looks.append(Look(Path(given[0]).name, read_lines(record), readers()))
+
+
+def readers() -> list[str]:
+    """The functions of the reader of images that are at work, the innermost first."""
+    frames = (frame for frame, _ in traceback.walk_stack(None))
+    return [frame.f_code.co_name for frame in frames if frame.f_code.co_filename == idx.__file__]
 
 
 sys.addaudithook(watch)

@@ -159,7 +159,7 @@ def test_a_test_image_that_is_hidden_somewhere_would_be_found(
 
 
 MENTIONED = {
-    "orchestrator/verdict/opening.py",
+    "orchestrator/verdict/test_set.py",
     "orchestrator/vectors.py",
     "lightning_modules/data/idx.py",
     "lightning_modules/data/mnist.py",

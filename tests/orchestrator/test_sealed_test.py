@@ -31,6 +31,7 @@ from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.study import Study
 from orchestrator.training import Stage
+from orchestrator.verdict import test_set
 from orchestrator.verdict.opening import open_test
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +80,7 @@ def final_runs(results: Results) -> list[str]:
 
 def test_a_stop_among_the_final_models_leaves_the_test_sealed(opened: Any) -> None:
     test = opened.sealed.test
-    assert opened.looks["final models"] == []
+    assert all(look.is_of_metadata for look in opened.looks["final models"])
     assert test.openings == []
     assert test.heads == {}
     ended = [name for name, run in test.runs.items() if run.status == "completed"]
@@ -127,16 +128,17 @@ def test_final_models_are_trained_on_train_and_validation_images(opened: Any, sm
 
 def test_the_opening_is_on_record_with_its_commit_before_a_test_image_is_read(opened: Any) -> None:
     assert opened.looks["launch"] == []
-    looks = opened.looks["opening"]
-    assert {name for name, _ in looks} == {"t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"}
+    looks = [look for look in opened.looks["opening"] if not look.is_of_metadata]
+    assert {look.name for look in looks} == {"t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"}
+    assert all(look.readers == ["read", "load"] for look in looks)
     names = final_runs(Results(opened.folder.root))
-    for _, events in looks:
+    for _, events, _ in looks:
         assert events[-1]["event"] == "opened"
         assert (events[-1]["number"], events[-1]["by"], events[-1]["forced"]) == (1, "test", False)
         assert {event["trial"] for event in events if event["event"] == "end"} == set(names)
         assert [event for event in events if event["event"] == "measured"] == []
     done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
-    git = looks[0][1][-1]["git"]
+    git = looks[0].events[-1]["git"]
     assert (git["commit"] if git else None) == (done.stdout.strip() if done.returncode == 0 else None)
 
 
@@ -270,6 +272,22 @@ def test_an_opening_that_was_cut_short_is_completed_and_is_no_new_one(
     assert set(results.test.heads) == set(HEADS)
     with pytest.raises(CannotRun):
         open_test(copied.root)
+
+
+def test_all_models_are_measured_on_the_same_images(
+    copied: StudyFolder, no_training: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete, read = measured(copied), test_set.read
+    at = next(number for number, event in enumerate(read_lines(copied.test_file)) if event["event"] == "read")
+    lines = copied.test_file.read_bytes().splitlines(keepends=True)
+    copied.test_file.write_bytes(b"".join(lines[: at + 2]))
+    with monkeypatch.context() as patch:
+        patch.setattr(test_set, "read", lambda study: read(study).take(np.arange(IMAGES)[::-1]))
+        with pytest.raises(CannotRun, match="measured on the same test images"):
+            open_test(copied.root)
+        assert len(measured(copied)) == 1
+    open_test(copied.root)
+    assert measured(copied) == complete
 
 
 UNFINISHED: dict[str, tuple[dict[str, Any], list[Any], str]] = {

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lightning_modules.data.images import LabelledImages
+from lightning_modules.data.images import LabelledImages, Metadata
 from orchestrator import leaderboards, vectors
 from orchestrator.errors import CannotRun
 from orchestrator.event_log import Trial
@@ -101,6 +101,7 @@ def own(tmp_path: Path, build_study: BuildStudy, monkeypatch: pytest.MonkeyPatch
     """A finished study with a model, whose test images are made up."""
     images = LabelledImages(np.zeros((3, 8, 8), np.uint8), np.zeros(3, np.int64))
     monkeypatch.setattr(vectors, "_load", lambda data, part: (images.images, images.labels))
+    monkeypatch.setattr(vectors, "_described", lambda data, part: Metadata(3, images.image_shape, {0: 3}))
     return build_study(tmp_path, ["arcface"])
 
 
@@ -122,6 +123,18 @@ def test_who_means_it_is_written_down(own: StudyFolder, tmp_path: Path) -> None:
     (opening,) = Results(own.root).test.openings
     assert opening["by"] == "embed"
     assert opening["forced"]
+
+
+def test_a_look_that_cannot_be_is_not_written_down(
+    own: StudyFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vectors, "_described", lambda data, part: Metadata(3, (32, 32, 1), {0: 3}))
+    with pytest.raises(CannotRun, match="this model takes images of 8 × 8 × 1"):
+        vectors.embed(own.models / "arcface", DATA, "test", tmp_path / "v.npy", open_test=True)
+    monkeypatch.undo()
+    with pytest.raises(CannotRun, match="the images must be readable"):
+        vectors.embed(own.models / "arcface", DATA, "test", tmp_path / "v.npy", open_test=True)
+    assert not own.test_file.exists()
 
 
 def test_images_of_elsewhere_are_nobodys_test(own: StudyFolder, tmp_path: Path) -> None:
