@@ -21,9 +21,11 @@ from numpy.typing import NDArray
 from orchestrator.event_log import Trial
 from orchestrator.study import Searched, Study
 from orchestrator.verdict.evidence import CONFIDENCE, LEVEL, holm
+from orchestrator.verdict.noncentral import noncentrality_at
 from search_spaces.parameters import Parameter, Range
 
 SPARE = 3  # how many more trials than coefficients it takes
+SAME = 1e-9  # of the longest direction of a design: what is shorter is rounding, however a machine rounds
 LEAST = 1e-6  # what a perfect fit is taken to leave of a variance of about 1
 Matrix = NDArray[np.float64]
 
@@ -164,26 +166,14 @@ def _design(n: int, blocks: Iterable[Matrix]) -> Matrix:
 
 def _unexplained(design: Matrix, scores: Matrix) -> tuple[float, int]:
     """The sum of squares that a regression leaves, and its degrees of freedom."""
-    solution, _, rank, _ = np.linalg.lstsq(design, scores, rcond=None)
+    solution, _, rank, _ = np.linalg.lstsq(design, scores, rcond=SAME)
     return float(((scores - design @ solution) ** 2).sum()), len(scores) - int(rank)
 
 
 def _interval(f: float, own: int, freedom: int) -> tuple[float, float]:
     """The 95% interval of a partial share: the noncentralities λ under which F is neither too high nor too low."""
-    from scipy.optimize import brentq
-    from scipy.special import ncfdtr
-
-    def above(noncentrality: float, chance: float) -> float:
-        return float(ncfdtr(own, freedom, noncentrality, f)) - chance
-
     if not own:
         return 0.0, 1.0
-    tail, ends = (1 - CONFIDENCE) / 2, []
-    for chance in (1 - tail, tail):  # P(F ≤ f) falls with λ
-        noncentrality, high = 0.0, f * own + 1
-        if above(0.0, chance) > 0:
-            while above(high, chance) > 0:
-                high *= 2
-            noncentrality = brentq(above, 0.0, high, args=(chance,))
-        ends.append(noncentrality / (noncentrality + own + freedom))
-    return ends[0], ends[1]
+    tail = (1 - CONFIDENCE) / 2
+    low, high = (noncentrality_at(chance, f, own, freedom) for chance in (1 - tail, tail))  # P(F ≤ f) falls with λ
+    return low / (low + own + freedom), high / (high + own + freedom)

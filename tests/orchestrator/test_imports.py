@@ -59,6 +59,7 @@ LIGHT = (
     "verdict/opening",
     "verdict/edges",
     "verdict/importance",
+    "verdict/noncentral",
     "inspection",
     "verdict/starts",
     "leaderboards",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,74 +13,24 @@ import numpy as np
 import pytest
 import wandb
 from PIL import Image
-from wandb.proto import wandb_internal_pb2
 
 from orchestrator import launch
 from orchestrator.event_log import Trial
 from orchestrator.files import write_atomic
 from orchestrator.records import StudyFolder
 from orchestrator.study import Study
+from orchestrator.tracking import following
 from orchestrator.tracking.following import CLOSE_S
 from orchestrator.tracking.inbox import Inbox
 from orchestrator.tracking.mirror import Mirror
 from orchestrator.tracking.run import SAID, row_of
 from tests.orchestrator.alone import alone
+from tests.orchestrator.tracking.wandb_files import read_run, read_what_is_there
 
-BLOCK, FILE_HEADER, RECORD_HEADER = 32768, 7, 7
 LABELS = np.arange(200) % 10
 EACH_EPOCH = {"embedding", "embedding_3d"}
 STARTED, ENDED = {"event": "start"}, {"event": "end"}
 AT_THE_END = {"embedding_best", "embedding_table", "embedding_unfolds"}
-
-
-def records(path: Path) -> Iterator[Any]:
-    """The protobuf records of a .wandb file: LevelDB's log format behind a header of seven bytes."""
-    content, position, parts = path.read_bytes(), FILE_HEADER, b""
-    while position + RECORD_HEADER <= len(content):
-        if BLOCK - position % BLOCK < RECORD_HEADER:
-            position += BLOCK - position % BLOCK
-            continue
-        size, kind = int.from_bytes(content[position + 4 : position + 6], "little"), content[position + 6]
-        position += RECORD_HEADER
-        if position + size > len(content):  # still being written
-            return
-        parts += content[position : position + size]
-        position += size
-        if kind in (1, 4):  # whole, or the last of several
-            record = wandb_internal_pb2.Record()
-            record.ParseFromString(parts)
-            yield record
-            parts = b""
-
-
-def read_run(path: Path) -> dict[str, Any]:
-    """Rows, config, exit code and summary of one offline run, once wandb has written its end."""
-    for _ in range(300):  # finish() returns some milliseconds before the file is complete
-        run = read_what_is_there(path)
-        if "exit_code" in run:
-            return run
-        time.sleep(0.1)
-    raise AssertionError(f"{path} has no end")
-
-
-def read_what_is_there(path: Path) -> dict[str, Any]:
-    run: dict[str, Any] = {"rows": [], "config": {}, "summary": {}, "path": path.parent}
-    for record in records(path):
-        kind = record.WhichOneof("record_type")
-        if kind == "run":
-            run |= {"id": record.run.run_id, "group": record.run.run_group, "job_type": record.run.job_type}
-            run["config"] |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
-        elif kind == "config":
-            run["config"] |= {item.key: json.loads(item.value_json) for item in record.config.update}
-        elif kind == "history":
-            items = {(i.key or "/".join(i.nested_key)): json.loads(i.value_json) for i in record.history.item}
-            run["rows"].append(items)
-        elif kind == "summary":
-            update = record.summary.update
-            run["summary"] |= {(i.key or "/".join(i.nested_key)): json.loads(i.value_json) for i in update}
-        elif kind == "exit":
-            run["exit_code"] = record.exit.exit_code
-    return run
 
 
 @pytest.fixture
@@ -155,10 +105,16 @@ def opened(run: dict[str, Any], key: str, logged: dict[str, Any] | None = None) 
     return json.loads(path.read_text()) if path.suffix == ".json" else Image.open(path)
 
 
-def test_an_offline_study_mirrors_every_trial_epoch_and_picture(study: Study, tmp_path: Path) -> None:
+def test_an_offline_study_mirrors_every_trial_epoch_and_picture(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When `launch` returns, the process that follows the study has ended, and wandb's with it: all is there."""
+    monkeypatch.setattr(
+        following, "CLOSE_S", 1000.0
+    )  # it has the lowest priority: beside a busy neighbour it takes long
     with alone():
         results = launch(study, tmp_path)
-    found = [read_run(path) for path in results.folder.wandb.glob("offline-run-*/run-*.wandb")]
+    found = [read_what_is_there(path) for path in results.folder.wandb.glob("offline-run-*/run-*.wandb")]
     study_id = json.loads(results.folder.provenance_file.read_text())["study_id"]
     runs = {run["id"].removeprefix(f"{study_id}-"): run for run in found}
 

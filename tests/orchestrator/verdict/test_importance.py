@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import stats
 
 from orchestrator.event_log import Trial
 from orchestrator.study import Study
 from orchestrator.verdict.importance import Importance, Importances, of_head
+from tests.orchestrator.verdict.test_noncentral import by_definition
 
 Array = NDArray[np.float64]
 Effect = Callable[[Array], Array]
@@ -72,7 +73,7 @@ def surface(values: dict[str, list[Any]]) -> dict[str, Array]:
 
 
 def by_hand(objectives: Sequence[float] | Array, blocks: dict[str, Array]) -> dict[str, tuple[float, ...]]:
-    """share, low, high and corrected p of each setting, from projections and from scipy's distributions."""
+    """share, F, its degrees of freedom and corrected p of each setting, from projections and scipy's F."""
     n = len(objectives)
     scores = stats.norm.ppf(stats.rankdata(objectives) / (n + 1))
 
@@ -87,23 +88,21 @@ def by_hand(objectives: Sequence[float] | Array, blocks: dict[str, Array]) -> di
         own_space = whole - projection([other for other in blocks if other != name])
         own, effect = round(np.trace(own_space)), max(0.0, scores @ own_space @ scores)
         f = effect / own / (error / freedom)
-
-        def beyond(share: float, chance: float, f: float = f, own: int = own) -> float:
-            return float(stats.ncf.cdf(f, own, freedom, share / (1 - share) * (own + freedom))) - chance
-
-        ends = [optimize.brentq(beyond, 0, 0.999, (q,)) if beyond(0, q) > 0 else 0 for q in (0.975, 0.025)]
         share = max(0.0, (effect - own * error / freedom) / (effect + error))
-        found[name] = (share, *ends, float(stats.f.sf(f, own, freedom)))
+        found[name] = (share, f, own, freedom, float(stats.f.sf(f, own, freedom)))
     ordered = sorted(found, key=lambda name: found[name][-1])
     raised = np.maximum.accumulate([found[name][-1] * (len(ordered) - k) for k, name in enumerate(ordered)])
-    return {name: (*found[name][:3], min(1.0, p)) for name, p in zip(ordered, raised.tolist(), strict=True)}
+    return {name: (*found[name][:-1], min(1.0, p)) for name, p in zip(ordered, raised.tolist(), strict=True)}
 
 
 def assert_as_by_hand(found: Importances, expected: dict[str, tuple[float, ...]]) -> None:
-    known = {name: (each.share, *each.interval, each.p) for name, each in by_name(found).items()}
+    known = by_name(found)
     assert known.keys() == expected.keys()
-    for name, figures in expected.items():
-        assert known[name] == pytest.approx(figures, rel=1e-5, abs=1e-7)
+    for name, (share, f, own, freedom, p) in expected.items():
+        assert (known[name].share, known[name].p) == pytest.approx((share, p), rel=1e-5, abs=1e-7)
+        for end, chance in zip(known[name].interval, (0.975, 0.025), strict=True):
+            below = by_definition(f, int(own), int(freedom), end / (1 - end) * (own + freedom))
+            assert below == pytest.approx(chance, abs=1e-7) or (end == 0 and below < chance)
 
 
 @pytest.mark.parametrize("n", [12, 16, 30, 80])
