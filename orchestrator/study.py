@@ -11,50 +11,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator.places import local
+from orchestrator.study_types import AUTO as AUTO
+from orchestrator.study_types import (
+    FEW,
+    MOST_SEEDS,
+    SMALLEST_BATCH,
+    Chips,
+    Constant,
+    Cores,
+    Count,
+    Currency,
+    FilePath,
+    Gpus,
+    LongText,
+    Price,
+    Seed,
+    SeedsOrAuto,
+    Space,
+    Text,
+    WholeOrAuto,
+)
 from search_spaces import parameters
 from search_spaces.heads import TRAINING, settings_of
 
-AUTO = "auto"
 AS_WRITTEN = "as the study says"
 DEVICES = ("cpu", "gpu", "tpu")
 MOST_SEARCHED = 5  # parameters of one head; more cannot be searched with an equal, affordable budget
-
-
-def _check_space(written: Any) -> Any:
-    """Refuses what is neither `auto` nor a distribution, at its own place in the study."""
-    if written != AUTO:
-        try:
-            parameters.parse(written)
-        except parameters.SpaceError as error:
-            raise PydanticCustomError("space", "{rule}", {"rule": error.rule, "fix": error.fix}) from error
-    return written
-
-
-def _check_whole_or_auto(written: Any) -> Any:
-    if written == AUTO or (isinstance(written, int) and not isinstance(written, bool) and 0 <= written < 2**31):
-        return written
-    rule = {"rule": "must be a whole number from 0, or auto", "fix": "write a whole number, or auto"}
-    raise PydanticCustomError("space", "{rule}", rule)
-
-
-def _check_currency(written: Any) -> Any:
-    if isinstance(written, str) and len(written) == 3 and written.isascii() and written.isalpha() and written.isupper():
-        return written
-    looks_like = isinstance(written, str) and len(written.strip()) == 3 and written.strip().isalpha()
-    fix = f"write {written.strip().upper()}" if looks_like else "write USD, EUR or the like"
-    raise PydanticCustomError("space", "{rule}", {"rule": "must be three capital letters, as in ISO 4217", "fix": fix})
-
-
-Space = Annotated[Any, BeforeValidator(_check_space)]
-WholeOrAuto = Annotated[Any, BeforeValidator(_check_whole_or_auto)]
-Currency = Annotated[str, BeforeValidator(_check_currency)]
-Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class Section(BaseModel):
@@ -71,10 +56,10 @@ class Data(Section):
     """
 
     source: Literal["mnist", "idx"] = "mnist"
-    path: str | None = None
+    path: FilePath | None = None
     validation_images: Count = 10_000
     split_seed: Seed = 0
-    unseen_classes: list[Annotated[int, Field(ge=0)]] = []
+    unseen_classes: Annotated[list[Seed], Field(max_length=10_000)] = []
 
     @property
     def folder(self) -> Path | None:
@@ -100,8 +85,8 @@ class Training(Section):
     shift_px: by how many pixels training images are moved at most, each anew in every epoch; 0 for not at all.
     """
 
-    epochs: Count = 12
-    batch_size: Annotated[int, Field(ge=16)] = 128
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = 12
+    batch_size: Annotated[int, Field(ge=SMALLEST_BATCH, le=2**20)] = 128
     shift_px: Annotated[int, Field(ge=0, le=64)] = 1
     seed: WholeOrAuto = AUTO
     lr: Space = AUTO
@@ -120,7 +105,7 @@ class Search(Section):
     trials take, such as --start-from finds.
     """
 
-    trials_per_head: Count = 20
+    trials_per_head: Annotated[int, Field(ge=1, le=100_000)] = 20
     searcher: Literal["tpe", "random", "grid"] = "tpe"
     scheduler: Literal["asha", "pbt", "none"] = "asha"
     seed: Seed = 0
@@ -136,7 +121,7 @@ class Search(Section):
     joint: bool = False
     objectives: Annotated[list[Literal["accuracy", "separation"]], Field(min_length=1)] = ["accuracy"]
     allow_unequal: bool = False
-    start_at: dict[str, dict[str, parameters.Value]] = {}
+    start_at: Annotated[dict[str, Annotated[dict[str, Constant], FEW]], FEW] = {}
 
 
 class Confirmation(Section):
@@ -146,22 +131,22 @@ class Confirmation(Section):
     """
 
     top: WholeOrAuto = AUTO
-    seeds: WholeOrAuto = AUTO
+    seeds: SeedsOrAuto = AUTO
     racing: bool = False
 
 
 class SealedTest(Section):
     """The sealed test: each head's best, trained on train and validation images on so many seeds."""
 
-    seeds: Count = 3
+    seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS)] = 3
 
 
 class HeadProfile(Section):
     """What one trial of a head gets, where that differs from the other heads."""
 
-    cpu: Annotated[float, Field(gt=0)] | None = None
-    gpu: Annotated[float, Field(ge=0)] | None = None
-    tpu: Annotated[int, Field(ge=0)] | None = None
+    cpu: Cores | None = None
+    gpu: Gpus | None = None
+    tpu: Chips | None = None
     workers: Annotated[int, Field(ge=1, le=1024)] | None = None
 
 
@@ -171,9 +156,9 @@ class Profile(Section):
     workers: so many processes, each of which gets that much, share every batch of the trial.
     """
 
-    cpu: Annotated[float, Field(gt=0)] = 1.0
-    gpu: Annotated[float, Field(ge=0)] = 0.0
-    tpu: Annotated[int, Field(ge=0)] = 0
+    cpu: Cores = 1.0
+    gpu: Gpus = 0.0
+    tpu: Chips = 0
     workers: Annotated[int, Field(ge=1, le=1024)] = 1
 
     def requested(self) -> dict[str, float]:
@@ -206,7 +191,7 @@ class Resources(Profile):
     prices: only for the estimate of a plan.
     """
 
-    heads: dict[str, HeadProfile] = {}
+    heads: Annotated[dict[str, HeadProfile], FEW] = {}
     prices: Prices = Prices()
 
     def of(self, head: str) -> Profile:
@@ -223,8 +208,8 @@ class Tracking(Section):
     """The Weights & Biases mirror. Keys are W&B's own affair (environment or netrc), never a study's."""
 
     mode: Literal["offline", "online", "off"] = "offline"
-    project: str = "embedding-heads"
-    entity: str | None = None
+    project: Text = "embedding-heads"
+    entity: Text | None = None
     pictures: bool = True
     system_metrics: bool = False
 
@@ -243,8 +228,8 @@ class Study(Section):
     """A search, whole. Load one with `Study.load`; every field has a default but name and heads."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-    heads: Annotated[dict[str, dict[str, Space]], Field(min_length=1)]
-    description: str = ""
+    heads: Annotated[dict[str, Annotated[dict[str, Space], FEW]], Field(min_length=1, max_length=100)]
+    description: LongText = ""
     data: Data = Data()
     embedding_dim: Annotated[int, Field(ge=2, le=65_536)] = 3
     body: Body = Body()

@@ -5,10 +5,10 @@ Pure: a Study in, problems out. Used for studies from files and for those built 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from orchestrator.errors import Problem, did_you_mean, shown
+from orchestrator.errors import Problem, did_you_mean, first, shown
 from orchestrator.study import AUTO, MOST_SEARCHED, Prices, Study
 from search_spaces import metric_learning, parameters
 from search_spaces.heads import HEADS, TRAINING, Setting, is_head, known_heads, settings_of
@@ -16,27 +16,34 @@ from search_spaces.heads import HEADS, TRAINING, Setting, is_head, known_heads, 
 
 def problems(study: Study) -> list[Problem]:
     """What is wrong with a study whose types are right; empty if nothing is."""
-    found = unknown_heads(study.heads)
-    for head, block in study.heads.items():
-        settings = settings_of(head) if is_head(head) else {}
-        for name, written in block.items():
-            place = f"heads.{head}.{name}"
+    together = (_unread, _combinations, _workers, _dimensions)
+    return first(alone(study.model_dump())) or first(found for rule in together for found in rule(study))
+
+
+def alone(written: Mapping[str, Any]) -> Iterable[Problem]:
+    """What is wrong with each head and each setting by itself, also where types are wrong elsewhere in the study."""
+    heads, training = _mapping(written.get("heads")), _mapping(written.get("training"))
+    for head, block in heads.items():
+        if not is_head(head):
+            yield _unknown_head(head)
+            continue
+        settings = settings_of(head)
+        for name, given in _mapping(block).items():
             if name in settings:
-                found += _values(place, settings[name], written)
-            elif settings:
-                found.append(Problem(place, f"{head} has no such setting", name, did_you_mean(name, settings)))
-    for head in study.resources.heads:
-        if head not in study.heads:
-            rule, fix = "resources are for heads of the study", did_you_mean(head, study.heads)
-            found.append(Problem(f"resources.heads.{head}", rule, head, fix))
+                yield from _values(f"heads.{head}.{name}", settings[name], given)
+            else:
+                rule, fix = f"{head} has no such setting", did_you_mean(name, settings)
+                yield Problem(f"heads.{head}.{name}", rule, name, fix)
+    for head in _mapping(_mapping(written.get("resources")).get("heads")):
+        if heads and head not in heads:
+            rule, fix = "resources are for heads of the study", did_you_mean(head, heads)
+            yield Problem(f"resources.heads.{head}", rule, head, fix)
     for name, setting in TRAINING.items():
-        found += _values(f"training.{name}", setting, getattr(study.training, name))
-    return found or [*_unread(study), *_combinations(study), *_workers(study), *_dimensions(study)]
+        yield from _values(f"training.{name}", setting, training.get(name, AUTO))
 
 
-def unknown_heads(heads: Iterable[str]) -> list[Problem]:
-    """A problem for each name that is no head's."""
-    return [_unknown_head(str(head)) for head in heads if not is_head(head)]
+def _mapping(written: Any) -> Mapping[str, Any]:
+    return written if isinstance(written, dict) else {}
 
 
 def _unknown_head(head: str) -> Problem:
@@ -49,7 +56,10 @@ def _values(place: str, setting: Setting, written: Any) -> list[Problem]:
     """Whether all values that a space can give make sense for the setting."""
     if written == AUTO:
         return []
-    parameter = parameters.parse(written)
+    try:
+        parameter = parameters.parse(written)
+    except parameters.SpaceError:  # which is told where types are
+        return []
     if isinstance(parameter, parameters.Range) and parameter.integer and "distribution" not in written:
         rule = "min and max without a point mean whole numbers only, as in W&B"
         fix = f"write min: {parameter.low:.1f}, max: {parameter.high:.1f}, or add distribution: int_uniform"

@@ -50,9 +50,9 @@ class Setting:
         if self.valid.contains(value):
             return None
         rule = f"must be from {self.valid.low:g} to {self.valid.high:g} ({self.unit})"
-        if self.unit == "rad" and self.valid.high < value <= 180:
-            return rule, f"degrees? {value:g}° = {math.radians(value):.3f} rad"
-        return rule, f"the nearest valid value is {self.valid.clipped(value):g}"
+        if self.unit == "rad" and self.valid.high < value < 180:
+            return rule, f"degrees? {value:g}° = {self.valid.nearest(round(math.radians(value), 3))} rad"
+        return rule, f"the nearest valid value is {self.valid.nearest(value)}"
 
 
 def _fixed(value: Value, reason: str) -> Callable[[int, int], Auto]:

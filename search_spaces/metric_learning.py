@@ -5,9 +5,11 @@ The settings of a loss are the numbers of its constructor, read from the install
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from search_spaces import loss_source
 from search_spaces.heads import HEADS, SWITCH, Auto, Setting
@@ -70,8 +72,8 @@ class Whole(Setting):
     """A setting that counts something: 3, and not 3.0, which a constructor would take for a length."""
 
     def refusal(self, value: Value) -> tuple[str, str] | None:
-        if isinstance(value, float):
-            return "must be a whole number", f"write {round(value)}"
+        if isinstance(value, float) and isinstance(self.valid, Range):
+            return "must be a whole number", f"write {self.valid.clipped(value):.0f}"
         return super().refusal(value)
 
 
@@ -83,8 +85,13 @@ def is_installed() -> bool:
 def names() -> list[str]:
     """The heads that the installed package offers, such as pml.ArcFaceLoss; none where it is not installed."""
     losses = loss_source.folder()
-    found = [name for name in loss_source.exported(losses) if name not in LEFT_OUT] if losses else []
-    return sorted(PREFIX + name for name in found if not _missing(name))
+    return [*_names(losses)] if losses else []
+
+
+@functools.cache
+def _names(losses: Path) -> tuple[str, ...]:
+    found = (name for name in loss_source.exported(losses) if name not in LEFT_OUT and not _missing(name))
+    return tuple(sorted(PREFIX + name for name in found))
 
 
 def refusal(head: str) -> tuple[str, str] | None:

@@ -93,6 +93,12 @@ class Range:
             return round(inside)
         return min(self.low + self.step * round((inside - self.low) / self.step), self.high) if self.step else inside
 
+    def nearest(self, value: float) -> str:
+        """The member of the range that is nearest to `value`, with as few digits as are needed to lie in the range."""
+        inside = self.clipped(value)
+        written = (f"{inside:.{digits}g}" for digits in range(6, 18))
+        return next((text for text in written if self.contains(float(text))), repr(inside))
+
     def to_wandb(self) -> dict[str, Any]:
         if self.integer:
             return {"distribution": "int_uniform", "min": int(self.low), "max": int(self.high)}
@@ -143,6 +149,9 @@ class Choice:
 
 
 Parameter = Range | Choice
+MOST_VALUES = 100  # of a choice
+MOST_STEPS = 1_000_000  # of a raster
+LARGEST = 1e15  # beyond it a whole number is not told apart from the next
 RANGES = ("uniform", "int_uniform", "log_uniform_values", "q_uniform")
 KEYS = ("distribution", "value", "values", "min", "max", "q")
 
@@ -162,7 +171,7 @@ def parse(written: Any) -> Parameter:
         )
     unknown = [key for key in written if key not in KEYS]
     if unknown:
-        raise SpaceError(f"a distribution has no key {unknown[0]!r}", f"its keys are {', '.join(KEYS)}")
+        raise SpaceError(f"a distribution has no key {str(unknown[0])[:80]!r}", f"its keys are {', '.join(KEYS)}")
     if "value" in written:
         _only(written, "value", "distribution")
         if not isinstance(written["value"], bool | int | float | str):
@@ -171,10 +180,13 @@ def parse(written: Any) -> Parameter:
     if "values" in written:
         _only(written, "values", "distribution")
         values = written["values"]
-        if not isinstance(values, list) or not values or len({*map(repr, values)}) < len(values):
-            raise SpaceError("values is a list of different values, at least one", "write {values: [0.1, 0.2]}")
+        rule, fix = f"values is a list of different values, one to {MOST_VALUES}", "write {values: [0.1, 0.2]}"
+        if not isinstance(values, list) or not 0 < len(values) <= MOST_VALUES:
+            raise SpaceError(rule, fix)
         if not all(isinstance(value, bool | int | float | str) for value in values):
-            raise SpaceError("values holds numbers, texts or truth values", "write {values: [0.1, 0.2]}")
+            raise SpaceError("values holds numbers, texts or truth values", fix)
+        if len({*values}) < len(values):
+            raise SpaceError(rule, fix)
         return Choice(tuple(_finite(value) for value in values))
     return _parse_range(written)
 
@@ -182,7 +194,7 @@ def parse(written: Any) -> Parameter:
 def _parse_range(written: dict[str, Any]) -> Range:
     low, high = written.get("min"), written.get("max")
     for value in (low, high):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not -LARGEST <= value <= LARGEST:
             raise SpaceError("a range needs min and max, both finite numbers", "write {min: 0.1, max: 0.5}")
     assert low is not None
     assert high is not None
@@ -192,24 +204,33 @@ def _parse_range(written: dict[str, Any]) -> Range:
         fix = "write distribution: log_uniform_values with the values themselves"
         raise SpaceError("log_uniform takes exponents in W&B and is not supported", fix)
     if kind not in RANGES:
-        raise SpaceError(f"distribution is one of {', '.join(RANGES)}", f"but it is {kind!r}")
+        raise SpaceError(
+            f"distribution is one of {', '.join(RANGES)}", f"write distribution: {'int_' * integers}uniform"
+        )
     if not low < high:
-        raise SpaceError("min must be below max", "swap them, or write {value: …} for a constant")
+        raise SpaceError(
+            "min must be below max", "swap them" if low > high else f"write {{value: {low}}} for a constant"
+        )
     if kind == "log_uniform_values" and low <= 0:
         raise SpaceError("a logarithmic range lies above 0", "raise min, or use distribution: uniform")
     if kind == "int_uniform" and not integers:
-        raise SpaceError("int_uniform needs integers for min and max", "write whole numbers, or uniform")
+        raise SpaceError("int_uniform needs integers for min and max", "write whole numbers, or distribution: uniform")
     step = written.get("q")
     if (kind == "q_uniform") != (step is not None):
         raise SpaceError(
-            "q belongs to q_uniform, and q_uniform needs it", "write {distribution: q_uniform, …, q: 0.05}"
+            "q belongs to q_uniform, and q_uniform needs it",
+            "write distribution: q_uniform, or remove q" if step is not None else f"write q: {high - low}",
         )
     if step is not None:
         if isinstance(step, bool) or not isinstance(step, int | float) or not 0 < step <= (high - low) * (1 + 1e-9):
-            raise SpaceError("q must be above 0 and at most max − min", f"min is {low:g}, max is {high:g}")
+            raise SpaceError("q must be above 0 and at most max − min", f"write q: {high - low}")
+        if (high - low) / step > MOST_STEPS:
+            raise SpaceError(
+                f"a range has at most {MOST_STEPS:,} steps", f"write q: {(high - low) / MOST_STEPS:g} or more"
+            )
         if not _on_raster(high - low, step):
             last = low + step * math.floor((high - low) / step)
-            raise SpaceError("max must lie a whole number of q above min", f"write max: {last:g}")
+            raise SpaceError("max must lie a whole number of q above min", f"write max: {last}")
     return Range(low, high, log=kind == "log_uniform_values", integer=kind == "int_uniform", step=step)
 
 
@@ -219,8 +240,8 @@ def _on_raster(distance: float, step: float) -> bool:
 
 
 def _finite(value: Value) -> Value:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise SpaceError("a value must be finite", "write a number")
+    if isinstance(value, int | float) and not -LARGEST <= value <= LARGEST:
+        raise SpaceError(f"a value must be finite, {LARGEST:g} at most", "write a number")
     return value
 
 

@@ -255,7 +255,7 @@ REFUSALS = [
     ("hybrid", "margin_rad", 30, "must be from 0 to 3.14159 (rad)", "degrees? 30° = 0.524 rad"),
     ("arcface", "margin_rad", 500, "must be from 0 to 3.14159 (rad)", "the nearest valid value is 3.14159"),
     ("arcface", "margin_rad", -0.1, "must be from 0 to 3.14159 (rad)", "the nearest valid value is 0"),
-    ("cosface", "margin_cos", 28.6, "must be from 0 to 2 (cosine)", "the nearest valid value is 2"),
+    ("cosface", "margin_cos", 28.6, "must be from 0 to 2 (cosine)", "the nearest valid value is 1.999999"),
     ("sphereface", "margin_mult", 0.5, "must be from 1 to 100 (factor)", "the nearest valid value is 1"),
     ("arcface", "scale", 0, "must be from 0.001 to 10000 (a factor)", "the nearest valid value is 0.001"),
     ("triplet", "mining", "hard", "must be semi_hard or batch_hard or batch_all", "write semi_hard"),

@@ -51,16 +51,16 @@ REFUSED: list[tuple[Any, str, str]] = [
     ({"min": False, "max": True}, "a range needs min and max, both finite numbers", "{min: 0.1, max: 0.5}"),
     ({"min": 0.0, "max": float("inf")}, "a range needs min and max, both finite numbers", "{min: 0.1, max: 0.5}"),
     ({"distribution": "log_uniform", "min": -3.0, "max": -1.0}, "log_uniform takes exponents", "log_uniform_values"),
-    ({"distribution": "normal", "min": 0.0, "max": 1.0}, "distribution is one of uniform", "'normal'"),
+    ({"distribution": "normal", "min": 0.0, "max": 1.0}, "distribution is one of uniform", "distribution: uniform"),
     ({"min": 0.5, "max": 0.1}, "min must be below max", "swap them"),
-    ({"min": 0.5, "max": 0.5}, "min must be below max", "{value: …}"),
+    ({"min": 0.5, "max": 0.5}, "min must be below max", "{value: 0.5}"),
     ({"distribution": "log_uniform_values", "min": 0.0, "max": 1.0}, "a logarithmic range lies above 0", "raise min"),
     ({"distribution": "int_uniform", "min": 0.5, "max": 3}, "int_uniform needs integers", "whole numbers"),
     ({"min": 0.0, "max": 1.0, "q": 0.1}, "q belongs to q_uniform", "distribution: q_uniform"),
-    ({"distribution": "q_uniform", "min": 0.0, "max": 1.0}, "q_uniform needs it", "q: 0.05"),
-    ({"distribution": "q_uniform", "min": 0.0, "max": 1.0, "q": 0}, "q must be above 0", "min is 0, max is 1"),
-    ({"distribution": "q_uniform", "min": 0.0, "max": 1.0, "q": 2}, "at most max − min", "min is 0, max is 1"),
-    ({"distribution": "q_uniform", "min": 0.0, "max": 1.0, "q": True}, "q must be above 0", "min is 0"),
+    ({"distribution": "q_uniform", "min": 0.0, "max": 1.0}, "q_uniform needs it", "q: 1.0"),
+    ({"distribution": "q_uniform", "min": 0.0, "max": 1.0, "q": 0}, "q must be above 0", "write q: 1.0"),
+    ({"distribution": "q_uniform", "min": 0.0, "max": 1.0, "q": 2}, "at most max − min", "write q: 1.0"),
+    ({"distribution": "q_uniform", "min": 0.0, "max": 1.0, "q": True}, "q must be above 0", "write q: 1.0"),
     ({"distribution": "q_uniform", "min": 0.0, "max": 1.0, "q": 0.6}, "q", "0.6"),  # 1.0 is not on the raster
 ]
 
