@@ -21,10 +21,12 @@ from orchestrator.errors import CannotRun, Problem, StudyError
 from orchestrator.fleet import Fleet, loopback, misfits
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
-from orchestrator.searchers import grid
+from orchestrator.searchers import grid_size
 from orchestrator.storage.home import OF_A_COPY, inside, taken
 from orchestrator.study import AUTO, Searched, Study
+from orchestrator.study_types import SMALLEST_BATCH
 from orchestrator.verdict import confirmation
+from search_spaces.parameters import Range
 
 SAMPLE = 2000  # validation embeddings kept of every epoch, for pictures
 PICTURE_BYTES, CLOUD_BYTES = 75_000, 100_000  # of an epoch, in the W&B folder
@@ -32,6 +34,18 @@ KEEPSAKES_BYTES = 260_000  # of a run at its end
 CHECKPOINTS = 4  # of each trial, at most
 TRIAL_MEMORY_BYTES = 700_000_000  # torch and Lightning in one process
 LARGEST_GRID = 100_000
+UNFIT = {  # what is wrong with data that can be read: place, rule and fix
+    splits.UnseenClassError: (
+        "data.unseen_classes",
+        "unseen classes are left out of the data's",
+        "name classes of these data, and leave two others at least",
+    ),
+    splits.SplitError: (
+        "data.validation_images",
+        "validation images are some of the training images of each class, never all",
+        "write another number: a sixth of all is usual",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -105,11 +119,8 @@ def make(study: Study, results: str | Path = "results", *, resuming: bool = Fals
         if data.num_classes < 2:
             raise DataError("there is one class only, and nothing to tell apart")
     except DataError as error:
-        problem = Problem("data", "the images must be readable", str(error))
-        if isinstance(error, splits.UnseenClassError):
-            fix = "name classes of these data, and leave two others at least"
-            problem = Problem("data.unseen_classes", "unseen classes are left out of the data's", str(error), fix)
-        raise CannotRun([*_name(folder, resuming), problem]) from error
+        place, rule, fix = UNFIT.get(type(error), ("data", "the images must be readable", ""))
+        raise CannotRun([*_name(folder, resuming), Problem(place, rule, str(error), fix)]) from error
     spaces, disk = study.spaces(data.num_classes), _disk_bytes(study, data)
     refusals = [
         *_name(folder, resuming),
@@ -223,23 +234,37 @@ def _temporary(fleet: Fleet) -> Iterable[Problem]:
 def _batches(study: Study, data: TrialData) -> Iterable[Problem]:
     size, images = study.training.batch_size, len(data.train)
     if size > images:
-        fix = f"write {2 ** int(math.log2(max(images, 16)))} or less"
-        yield Problem("training.batch_size", f"a batch has at most all {images} training images", str(size), fix)
+        place, rule = "training.batch_size", f"a batch has at most all {images} training images"
+        yield Problem(place, rule, str(size), _smaller_batch(study, images))
+
+
+def _smaller_batch(study: Study, images: int) -> str:
+    """A fix that holds: a size that the workers can share, or more images where no batch is as small."""
+    together = math.lcm(*(study.resources.of(head).workers for head in study.heads))
+    powers = [2**power for power in range(20, 3, -1) if 2**power <= images]  # from 2²⁰ down to 2⁴, the smallest
+    if powers and together == 1:
+        return f"write {powers[0]} or less"
+    shared = [
+        size for size in (*powers, images // together * together) if size >= SMALLEST_BATCH and not size % together
+    ]
+    few = f"use {max(SMALLEST_BATCH, together)} images or more to train on: a batch has {SMALLEST_BATCH} at least"
+    return f"write {shared[0]}" if shared else few
 
 
 def _grids(study: Study, spaces: dict[str, dict[str, Searched]]) -> Iterable[Problem]:
     if study.search.searcher != "grid":
         return
     for head, space in spaces.items():
-        size = math.prod(len(item.parameter.grid(study.search.grid_points)) for item in space.values())
+        size = grid_size(space, study.search.grid_points)
         place, budget = f"heads.{head}", study.search.trials_per_head
         if size > LARGEST_GRID:
             rule = f"a grid has at most {LARGEST_GRID:,} points"
             yield Problem(place, rule, f"{size:,} points", "lower search.grid_points, or make settings constant")
-        elif (different := len(grid(space, study.search.grid_points))) < budget:
+        elif size < budget:
             rule = "a grid needs as many points as a head has trials, so that every head gets the same number"
-            fix = f"raise search.grid_points, or write trials_per_head: {different}"
-            yield Problem(place, rule, f"{different} points for {budget} trials", fix)
+            finer = any(isinstance(item.parameter, Range) for item in space.values())
+            fix = f"{'raise search.grid_points, or ' if finer else ''}write trials_per_head: {size}"
+            yield Problem(place, rule, f"{size} points for {budget} trials", fix)
 
 
 def _slots(study: Study, fleet: Fleet) -> int:

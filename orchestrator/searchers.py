@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -169,6 +170,19 @@ class GridSearcher:
 
     def fail(self, name: str) -> None:
         """Nor from failures."""
+
+
+def grid_size(space: Space, points: int) -> int:
+    """How many configurations `grid` has, counted without making them: there may be more than fit in a memory."""
+    sizes = {name: len({*item.parameter.grid(points)}) for name, item in space.items()}
+    deciding = {item.when[0] for item in space.values() if item.when}
+    decisions = grid({name: item for name, item in space.items() if name in deciding}, points)
+    return sum(math.prod(sizes[name] for name in _read(space, made) - deciding) for made in decisions)
+
+
+def _read(space: Space, decisions: Params) -> set[str]:
+    """The parameters that are read once it is decided so."""
+    return {name for name, item in space.items() if item.when is None or decisions.get(item.when[0]) == item.when[1]}
 
 
 def grid(space: Space, points: int) -> list[Params]:

@@ -17,6 +17,7 @@ from orchestrator.places import local
 from orchestrator.study_types import AUTO as AUTO
 from orchestrator.study_types import (
     FEW,
+    LARGEST_BATCH,
     MOST_SEEDS,
     SMALLEST_BATCH,
     Chips,
@@ -86,7 +87,7 @@ class Training(Section):
     """
 
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 12
-    batch_size: Annotated[int, Field(ge=SMALLEST_BATCH, le=2**20)] = 128
+    batch_size: Annotated[int, Field(ge=SMALLEST_BATCH, le=LARGEST_BATCH)] = 128
     shift_px: Annotated[int, Field(ge=0, le=64)] = 1
     seed: WholeOrAuto = AUTO
     lr: Space = AUTO

@@ -5,11 +5,13 @@ Pure: a Study in, problems out. Used for studies from files and for those built 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from orchestrator.errors import Problem, did_you_mean, first, shown
 from orchestrator.study import AUTO, MOST_SEARCHED, Prices, Study
+from orchestrator.study_types import LARGEST_BATCH
 from search_spaces import metric_learning, parameters
 from search_spaces.heads import HEADS, TRAINING, Setting, is_head, known_heads, settings_of
 
@@ -96,6 +98,7 @@ def _dimensions(study: Study) -> list[Problem]:
 def _workers(study: Study) -> Iterable[Problem]:
     """Several workers share each batch equally, on cores or on whole GPUs, under a scheduler that leaves them alone."""
     size = study.training.batch_size
+    together = math.lcm(*(study.resources.of(head).workers for head in study.heads))
     for head in study.heads:
         profile, own = study.resources.of(head), study.resources.heads.get(head)
         if profile.workers == 1:
@@ -105,8 +108,9 @@ def _workers(study: Study) -> Iterable[Problem]:
         if size % profile.workers:
             fits = max(number for number in range(1, profile.workers) if size % number == 0)
             rule = f"the workers of a trial share each batch equally, and training.batch_size is {size}"
-            sizes = f"training.batch_size: {-(-size // profile.workers) * profile.workers}"
-            problem = Problem(place, rule, value, f"write workers: {fits}, or {sizes}")
+            shared = -(-size // together) * together
+            larger = f", or training.batch_size: {shared}" if shared <= LARGEST_BATCH else ""
+            problem = Problem(place, rule, value, f"write workers: {fits}{larger}")
         elif profile.tpu:
             rule, fix = "several workers train on cores or on GPUs", "write workers: 1, or tpu: 0"
             problem = Problem(place, rule, f"{value} with tpu: {profile.tpu}", fix)

@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from search_spaces import parameters
 
 AUTO = "auto"
-SMALLEST_BATCH = 16
+SMALLEST_BATCH, LARGEST_BATCH = 16, 2**20
 SMALLEST_SHARE = 1e-4  # of a core or a GPU: Ray counts no smaller ones
 MOST_SEEDS = 1000  # of one configuration: their mean is known to a thirtieth of their spread
 
@@ -84,7 +84,5 @@ Gpus = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False), AfterValidator
 Chips = Annotated[int, Field(ge=0, le=1_000_000)]
 Text = Annotated[str, Field(max_length=200), AfterValidator(_check_text)]
 LongText = Annotated[str, Field(max_length=10_000), AfterValidator(_check_text)]
-FilePath = Annotated[
-    str, Field(min_length=1, max_length=4095), AfterValidator(_check_text)
-]  # as Linux has it
+FilePath = Annotated[str, Field(min_length=1, max_length=4095), AfterValidator(_check_text)]  # as Linux has it
 FEW = Field(max_length=100)  # more than there are heads, or settings of one

@@ -29,6 +29,10 @@ class UnseenClassError(DataError):
     """Classes that cannot be left out; the message says which and why."""
 
 
+class SplitError(DataError):
+    """A number of validation images that cannot be taken; the message says why."""
+
+
 def without(data: LabelledImages, classes: Iterable[int]) -> LabelledImages:
     """The images of all other classes, in their order; those get the labels 0, 1, 2, … in the order of their old ones.
 
@@ -75,7 +79,7 @@ def split(data: LabelledImages, validation_images: int, seed: int) -> TrialData:
     Raises DataError if a class would be left without an image to train or to validate on.
     """
     if not 0 < validation_images < len(data):
-        raise DataError(f"{validation_images} validation images cannot be taken from {len(data)} training images")
+        raise SplitError(f"{validation_images} validation images cannot be taken from {len(data)} training images")
     if not data.images.size:
         raise DataError(f"the images have no pixels: their shape is {data.images.shape}")
     classes = np.arange(data.num_classes)
@@ -87,7 +91,7 @@ def split(data: LabelledImages, validation_images: int, seed: int) -> TrialData:
     for name, part in (("train", train), ("validation", validation)):
         missing = np.setdiff1d(classes, part.labels)
         if len(missing):
-            raise DataError(f"after the split {name} has no image of class {missing[0]} ({len(missing)} such classes)")
+            raise SplitError(f"after the split {name} has no image of class {missing[0]} ({len(missing)} such classes)")
     mean, std = train.pixel_statistics()
     if std == 0:
         raise DataError("all training pixels have the same value: there is nothing to learn from")

@@ -10,8 +10,9 @@ import pytest
 
 from orchestrator.contest import Assignment, Contest
 from orchestrator.event_log import Trial
-from orchestrator.searchers import grid
+from orchestrator.searchers import grid, grid_size
 from orchestrator.study import Searched, Study
+from search_spaces.heads import HEADS
 from search_spaces.parameters import Choice, Parameter, Range
 
 TRIALS = 30
@@ -116,7 +117,14 @@ def test_a_grid_holds_what_a_condition_makes_equal_only_once() -> None:
     configurations = grid(space, 3)
     assert len(configurations) == 3 + 3 * 3
     assert all(("c" in params) == (params["a"] == "fixed") for params in configurations)
-    assert len({tuple(params.items()) for params in configurations}) == len(configurations)
+    assert len({tuple(params.items()) for params in configurations}) == len(configurations) == grid_size(space, 3)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_size_of_a_grid_is_told_without_making_it(head: str) -> None:
+    study = {"name": "toy", "heads": {head: {"lr": {"values": [0.01, 0.02]}}}, "embedding_dim": 16}
+    space = Study.model_validate(study).spaces(10)[head]
+    assert grid_size(space, 2) == len(grid(space, 2))
 
 
 def test_a_grid_contest_gives_every_point_once_in_an_order_of_the_seed() -> None:

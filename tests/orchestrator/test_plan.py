@@ -173,6 +173,27 @@ def test_a_batch_larger_than_the_training_images_is_refused(
     assert "80 training images" in problem.rule
 
 
+@pytest.mark.parametrize(
+    ("images", "workers", "fix"),
+    [
+        (80, 3, "write 78"),
+        (80, 4, "write 64"),
+        (12, 1, "use 16 images or more to train on: a batch has 16 at least"),
+        (40, 64, "use 64 images or more to train on: a batch has 16 at least"),
+    ],
+)
+def test_the_size_that_is_offered_for_a_batch_is_one_that_can_be(
+    tiny_study: MakeStudy, tmp_path: Path, images: int, workers: int, fix: str
+) -> None:
+    changes: dict[str, Any] = {"data": {"validation_images": 120 - images}, "resources": {"workers": workers}}
+    changes["resources"]["cpu"] = 0.01
+    study = tiny_study(training={"batch_size": 192}, **changes)
+    (problem,) = refused(study, tmp_path / "r")
+    assert (problem.place, problem.fix) == ("training.batch_size", fix)
+    if fix.startswith("write"):
+        plan.make(tiny_study(training={"batch_size": int(fix.removeprefix("write "))}, **changes), tmp_path / "r")
+
+
 def test_everything_that_stands_in_the_way_is_said_at_once(
     tiny_study: MakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,7 +219,7 @@ def test_a_grid_that_is_much_too_large_is_refused(tiny_study: MakeStudy, tmp_pat
     study = tiny_study(search={"searcher": "grid", "grid_points": 100}, heads={"arcface": {}})
     (problem,) = refused(study, tmp_path / "r")
     assert problem.place == "heads.arcface"
-    assert problem.value == "2,000,000 points"
+    assert problem.value == "1,010,000 points"
     assert "at most 100,000 points" in problem.rule
 
 

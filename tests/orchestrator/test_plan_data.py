@@ -82,7 +82,9 @@ def test_labels_that_cannot_be_split_are_refused(
     tiny_study: MakeStudy, tmp_path: Path, make_idx: MakeIdx, labels: list[int], said: str
 ) -> None:
     folder = make_idx(labels, name="other")
-    assert said in refused(tiny_study(data={"path": str(folder)}), tmp_path / "results").value
+    problem = refused(tiny_study(data={"path": str(folder)}), tmp_path / "results")
+    assert said in problem.value
+    assert problem.place == ("data" if "gap" in said else "data.validation_images")
 
 
 def test_a_single_class_is_refused(tiny_study: MakeStudy, tmp_path: Path, make_idx: MakeIdx) -> None:
