@@ -25,6 +25,7 @@ def of(results: Results) -> dict[str, Any]:
         "leaderboard": [_standing(row) for row in results.leaderboard],
         "verdicts": results.confirmation.verdicts() if results.confirmation else [],
         "test": _tested(results.test),
+        "damage": [str(problem) for problem in results.damage],
     }
 
 

@@ -20,7 +20,8 @@ from ray.tune.search import Searcher
 
 from orchestrator.contest import Assignment
 from orchestrator.driver_only import DriverOnly
-from orchestrator.event_log import Event, Trial
+from orchestrator.event_log import Trial
+from orchestrator.events import Event
 from orchestrator.searchers import Space
 from orchestrator.study import Study
 from search_spaces.parameters import Range

@@ -11,7 +11,8 @@ import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from orchestrator.event_log import Event, Trial
+from orchestrator.event_log import Trial
+from orchestrator.events import Event
 from orchestrator.searchers import (
     GridSearcher,
     JointSearcher,

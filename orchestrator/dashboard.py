@@ -21,7 +21,8 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from orchestrator import selection
 from orchestrator.errors import CannotRun, Problem
-from orchestrator.event_log import Event, Trial, replay
+from orchestrator.event_log import Trial
+from orchestrator.events import Event
 from orchestrator.results import Results
 from orchestrator.searchers import Params, Space
 
@@ -44,11 +45,11 @@ def storage_of(results: Results) -> InMemoryStorage:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage, events, study = optuna.storages.InMemoryStorage(), results.folder.events(), results.study
-    trials, times = replay(events), _times(events)
+    storage, trials, study = optuna.storages.InMemoryStorage(), results.trials, results.study
+    times = _times(results.events)
     spaces = study.spaces(results.num_classes) if trials else {}
     numbers = {head: _study_of(results, head, storage) for head in study.heads}
-    for trial in trials.values():
+    for trial in (each for each in trials.values() if each.head in spaces):
         frozen = _frozen(trial, spaces[trial.head], len(study.search.objectives), times[trial.name])
         storage.create_new_trial(numbers[trial.head], frozen)
     return storage
@@ -158,7 +159,7 @@ class Page:
     def _made(self) -> WSGIApplication:
         from optuna_dashboard import wsgi
 
-        made: WSGIApplication = wsgi(storage_of(Results(self._folder.root)))
+        made: WSGIApplication = wsgi(storage_of(Results(self._folder.root, damaged=True)))
         return made
 
 

@@ -2,36 +2,35 @@
 
 `trials.jsonl` is the truth of a study; one line an event, only ever appended. A line counts once its newline is on
 disk, so a crash at any byte loses at most the line that was being written, and never one that had been written.
-
-    {"event": "start", "trial": "arcface-003", "head": …, "index": …, "seed": …, "params": {…}, "time": …}
-    {"event": "epoch", "trial": …, "epoch": 1, "objective": …, "metrics": {…}, "time": …}
-    {"event": "placed", "trial": …, "node": …, "node_id": …}       on a cluster: where it runs from now on
-    {"event": "params", "trial": …, "epoch": 2, "params": {…}}     where PBT changed them after that epoch
-    {"event": "end", "trial": …, "status": "completed", "reason": "", "time": …}
-
-`confirmation.jsonl` and `test.jsonl` tell of the runs after the search in the same way, under the same lock. What
-they say beside that, such as what was asked for, has no "trial".
+`events` says what a line may say. The records of the runs after the search are written under the same lock.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
+from lightning_modules import json_text
+from orchestrator import events
+from orchestrator.errors import CannotRun, Problem
+from orchestrator.events import Ended, Event
 from orchestrator.storage.lease import Lease
 from orchestrator.storage.parts import Parts
 
 if TYPE_CHECKING:
     from orchestrator.records import StudyFolder
 
-Event = dict[str, Any]
-Status = Literal["running", "completed", "stopped", "diverged", "failed"]
+Status = Literal["running"] | Ended
+MOST_BYTES = 2**24  # of a line: a traceback or a thousand configurations need far less
+BLOCK_BYTES = 2**16
+RULE = "every line of a record but an unfinished last one says what happened"
+RESTORE = "put the file back from a copy; without one, to remove the line gives up what it said"
 
 
 def now() -> str:
@@ -91,20 +90,93 @@ def replay(events: list[Event]) -> dict[str, Trial]:
     return trials
 
 
-def read_lines(path: Path) -> list[Event]:
-    """All complete lines of a JSON-lines file; an unfinished last one was never written."""
-    return whole_lines(path, 0)[0]
+class Reader:
+    """Reads a record, from where it stopped the last time, and checks each line against those before it.
+
+    The middle of a record is the truth: a line there that says nothing is never passed over in silence. It is named
+    in `damage`, with the lines that rest on it, and only who wants to show what is left goes on without it. An
+    unfinished last line is none: it was being written. search: the trials whose configurations the record repeats.
+    """
+
+    def __init__(self, path: Path, search: Mapping[str, Trial] | None = None) -> None:
+        self.path, self.trials, self.damage = path, dict[str, Trial](), list[Problem]()
+        self._position = self._line = 0
+        self._search = search
+
+    def news(self, end: int | None = None) -> Iterator[Event]:
+        """The events that came since, up to a size of the file; each is applied to `trials` when it is handed out."""
+        for line in self._new_lines(end):
+            event, wrong = _event(line)
+            if event is not None and not (wrong := wrong or self._contradiction(event)):
+                if "trial" in event:
+                    apply(self.trials, event)
+                yield event
+            elif wrong:
+                self._damaged(wrong)
+
+    def require_whole(self) -> None:
+        """Raises CannotRun where a line says nothing: whoever writes, or decides, needs every one."""
+        if self.damage:
+            raise CannotRun(self.damage)
+
+    def _new_lines(self, end: int | None) -> Iterator[bytes]:
+        """Complete lines; of one that is too long its beginning. Nothing where there is no file."""
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(self._position)
+                while (line := _line_of(file)) is not None and (end is None or file.tell() <= end):
+                    self._position, self._line = file.tell(), self._line + 1
+                    yield line
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self.damage.append(Problem(str(self.path), "a record is a file to read", str(error.strerror), RESTORE))
+
+    def _contradiction(self, event: Event) -> str:
+        """How an event does not fit those before it."""
+        name = str(event.get("trial", event.get("run", "")))
+        known = self.trials.get(name)
+        if event["event"] == "start":
+            same = known is None or all(event[key] == getattr(known, key) for key in ("head", "index", "seed"))
+            return "" if same else f"{name} has started before, as another"
+        if name and known is None:
+            return f"no line before it says that {name} has started"
+        named = event.get("configurations", [event["configuration"]] if "configuration" in event else [])
+        missing = [each for each in named if self._search is not None and each not in self._search]
+        return f"the search has no trial {missing[0]}" if missing else ""
+
+    def _damaged(self, wrong: str) -> None:
+        self.damage.append(Problem(f"{self.path}:{self._line}", RULE, wrong, RESTORE))
 
 
-def whole_lines(path: Path, start: int, end: int | None = None) -> tuple[list[Event], int]:
-    """The complete lines of a JSON-lines file between two positions, and where the last of them ends."""
-    if not path.exists():
-        return [], start
-    with open(path, "rb") as file:
-        file.seek(start)
-        content = file.read(-1 if end is None else max(0, end - start))
-    whole = content[: content.rfind(b"\n") + 1]
-    return [json.loads(line) for line in whole.splitlines() if line], start + len(whole)
+def read_events(path: Path, search: Mapping[str, Trial] | None = None) -> list[Event]:
+    """All events of a record. Raises CannotRun where one of its lines says nothing."""
+    reader = Reader(path, search)
+    events = list(reader.news())
+    reader.require_whole()
+    return events
+
+
+def _line_of(file: IO[bytes]) -> bytes | None:
+    """The next complete line, without its end; None where there is none. Never more of it than is sound in memory."""
+    line = file.readline(MOST_BYTES)
+    rest = line
+    while rest and not rest.endswith(b"\n"):
+        rest = file.readline(MOST_BYTES)
+    return line.removesuffix(b"\n") if rest else None
+
+
+def _event(line: bytes) -> tuple[Event | None, str]:
+    """What a line says, and what is wrong with it. An empty one says nothing, and does no harm."""
+    if not line:
+        return None, ""
+    if len(line) >= MOST_BYTES:
+        return None, f"it is longer than {MOST_BYTES:,} bytes"
+    try:
+        event = json_text.parse(line)
+    except ValueError as error:
+        return None, str(error)
+    return event, events.fault(event)
 
 
 class Writer:
@@ -121,8 +193,8 @@ class Writer:
     @contextmanager
     def on(cls, record: Path, folder: StudyFolder, scratch: Path, lease: Lease | None) -> Iterator[Writer]:
         """Opens a record to append to."""
-        with open(record, "ab") as file:
-            _cut_unfinished(file, record)
+        with open(record, "ab+") as file:
+            _cut_unfinished(file)
             yield cls(folder, scratch, file, lease)
 
     def beside(self, record: Path) -> AbstractContextManager[Writer]:
@@ -131,6 +203,8 @@ class Writer:
 
     def append(self, event: Event) -> None:
         line = json.dumps({**event, "time": now()}, allow_nan=False).encode() + b"\n"
+        if wrong := events.fault(event | {"time": now()}):
+            raise ValueError(f"this would be unreadable: {wrong}")
         if self._parts:
             self._parts.append(line)
         self._file.write(line)
@@ -138,7 +212,14 @@ class Writer:
         os.fsync(self._file.fileno())
 
 
-def _cut_unfinished(file: IO[bytes], path: Path) -> None:
+def _cut_unfinished(file: IO[bytes]) -> None:
     """Removes a last line that a crash left without its end, so that the next one begins on a line of its own."""
-    content = path.read_bytes()
-    file.truncate(content.rfind(b"\n") + 1)
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        begin = max(0, end - BLOCK_BYTES)
+        file.seek(begin)
+        if found := file.read(end - begin).rfind(b"\n") + 1:
+            end = begin + found
+            break
+        end = begin
+    file.truncate(end)

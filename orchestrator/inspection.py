@@ -96,7 +96,7 @@ def inspected(source: str) -> Iterator[Inspection]:
     Raises CannotRun where it is neither.
     """
     if uri_of(source) or local(source, "STUDY").exists():
-        yield _of_folder(Results(source))
+        yield _of_folder(Results(source, damaged=True))
         return
     parts = source.split("/")
     if len(parts) != 3 or not all(parts) or parts[0] in (".", ".."):

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.event_log import Event, Trial
+from orchestrator.event_log import Trial
+from orchestrator.events import Event
 from orchestrator.plots.animation import gif
 from orchestrator.plots.embedding import Panel, embedding_png
 from orchestrator.plots.style import class_colour

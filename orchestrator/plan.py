@@ -141,6 +141,8 @@ def make(study: Study, results: str | Path = "results", *, resuming: bool = Fals
 def again(results: Results, fleet: Fleet | None = None) -> Plan:
     """The plan of a study that has begun. Raises CannotRun where it cannot go on here."""
     root = results.folder.root
+    if results.damage:
+        raise CannotRun(results.damage)
     if results.study.name != root.resolve().name:
         rule, fix = "a study's folder bears the study's name", f"rename it to {results.study.name}"
         raise CannotRun([Problem(str(root), rule, root.resolve().name, fix)])

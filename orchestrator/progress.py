@@ -11,7 +11,8 @@ from rich.table import Table
 
 from orchestrator import tables
 from orchestrator.contest import ANY
-from orchestrator.event_log import Event, Trial
+from orchestrator.event_log import Trial
+from orchestrator.events import Event
 from orchestrator.streams import steadfast
 
 

@@ -13,7 +13,8 @@ from ray.tune import Stopper
 
 from orchestrator.budget import HeadSchedulers, Source
 from orchestrator.driver_only import DriverOnly
-from orchestrator.event_log import Event, Trial, Writer, apply
+from orchestrator.event_log import Trial, Writer, apply
+from orchestrator.events import Event
 from orchestrator.progress import Progress
 
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from orchestrator import disk, scratch
 from orchestrator.commands import ours
 from orchestrator.errors import CannotRun, Problem
-from orchestrator.event_log import Event, Trial, Writer, now, read_lines, replay
+from orchestrator.event_log import Trial, Writer, now, read_events, replay
+from orchestrator.events import Event
 from orchestrator.files import write_atomic, write_npy
 from orchestrator.locks import alone, free
 from orchestrator.storage.bucket import below
@@ -65,7 +66,7 @@ class StudyFolder:
         return {"search": self.trials_file, "confirmation": self.confirmation_file, "final": self.test_file}
 
     def events(self) -> list[Event]:
-        return read_lines(self.trials_file)
+        return read_events(self.trials_file)
 
     def trials(self) -> dict[str, Trial]:
         return replay(self.events())

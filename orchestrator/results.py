@@ -10,7 +10,8 @@ from typing import Any
 from orchestrator import as_json, selection
 from orchestrator.commands import ours
 from orchestrator.errors import CannotRun, Problem
-from orchestrator.event_log import Trial, read_lines
+from orchestrator.event_log import Reader, Trial
+from orchestrator.events import Event
 from orchestrator.files import write_atomic
 from orchestrator.records import StudyFolder
 from orchestrator.storage.home import here
@@ -20,9 +21,14 @@ from orchestrator.verdict.sealed import Sealed
 
 
 class Results:
-    """What a study's folder tells, now: `trials`, `leaderboard`, `best`. Read again to see what has come since."""
+    """What a study's folder tells, now: `trials`, `leaderboard`, `best`. Read again to see what has come since.
 
-    def __init__(self, root: str | Path) -> None:
+    Raises CannotRun, when something is read, where a line of a record says nothing. damaged: whoever only looks may
+    have what is left; `damage` names what is not.
+    """
+
+    def __init__(self, root: str | Path, damaged: bool = False) -> None:
+        self._damaged, self._broken = damaged, dict[str, Problem]()
         self.folder = StudyFolder(here(root))
         if not self.folder.exists():
             fix = "name a study's folder, such as results/quick; launch makes one"
@@ -30,9 +36,32 @@ class Results:
         self.study = Study.load(self.folder.study_file)
 
     @cached_property
+    def _searched(self) -> tuple[Reader, list[Event]]:
+        reader = Reader(self.folder.trials_file)
+        return reader, self._events(reader)
+
+    @property
     def trials(self) -> dict[str, Trial]:
         """Every trial that was started, by its name."""
-        return self.folder.trials()
+        return self._searched[0].trials
+
+    @property
+    def events(self) -> list[Event]:
+        """What the record of the search says, line by line."""
+        return self._searched[1]
+
+    def _events(self, reader: Reader) -> list[Event]:
+        events = list(reader.news())
+        if not self._damaged:
+            reader.require_whole()
+        self._broken |= {problem.place: problem for problem in reader.damage}
+        return events
+
+    @property
+    def damage(self) -> list[Problem]:
+        """What of the study's files says nothing, once all records have been read."""
+        _ = self.trials, self.confirmation, self.test
+        return [*self._broken.values()]
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
@@ -68,7 +97,7 @@ class Results:
     @cached_property
     def confirmation(self) -> Confirmation | None:
         """What the best configurations reached on fresh seeds; None before it began."""
-        return Confirmation.read(read_lines(self.folder.confirmation_file), self.trials)
+        return Confirmation.read(self._events(Reader(self.folder.confirmation_file, self.trials)), self.trials)
 
     @property
     def chosen_after_a_look(self) -> bool:
@@ -78,7 +107,7 @@ class Results:
     @cached_property
     def test(self) -> Sealed:
         """The sealed test, opened or not."""
-        return Sealed(read_lines(self.folder.test_file), self.trials)
+        return Sealed(self._events(Reader(self.folder.test_file, self.trials)), self.trials)
 
     @property
     def runs(self) -> list[tuple[str, Trial]]:
@@ -148,8 +177,13 @@ class Results:
         return self.best_study(head).to_yaml(_comment(self.study, row, self.test))
 
     def write_best(self) -> list[Path]:
-        """Writes `best/<head>.yaml` for each head, each a study to launch again; returns their paths."""
-        paths = []
+        """Writes `best/<head>.yaml` for each head, each a study to launch again; returns their paths.
+
+        None where a record is damaged: what was written from the whole one is better.
+        """
+        paths = list[Path]()
+        if self.damage:
+            return paths
         for head in self.best:
             path = self.folder.best / f"{head}.yaml"
             write_atomic(path, self.best_yaml(head))

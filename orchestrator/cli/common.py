@@ -7,10 +7,14 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from orchestrator.results import Results
+
+MOST_SAID = 10  # of many problems with the same file
 DONE, FAILED, WRONG, SOME_FAILED, CANNOT, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 Folder = Annotated[
@@ -76,3 +80,20 @@ def show(*things: Any) -> None:
 def print_json(content: Any) -> None:
     """Prints what `--json` asks for."""
     print(json.dumps(content, indent=2))
+
+
+def say_damage(*studies: Results) -> None:
+    """Says, last, what of a study's files could not be read, and fails: what was shown rests on the rest of them."""
+    if any([_damage_of(known) for known in studies]):
+        raise typer.Exit(FAILED)
+
+
+def _damage_of(known: Results) -> int:
+    from orchestrator.errors import CannotRun
+
+    problems = known.damage
+    if problems:
+        print(CannotRun(problems[:MOST_SAID]), file=sys.stderr)
+    if len(problems) > MOST_SAID:
+        print(f"and {len(problems) - MOST_SAID:,} more", file=sys.stderr)
+    return len(problems)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.common import CANNOT, FAILED, AsJson, Folder, errors, print_json, show
+from orchestrator.cli.common import CANNOT, FAILED, AsJson, Folder, errors, print_json, say_damage, show
 
 
 def doctor(
@@ -47,11 +47,12 @@ def status(folder: Folder, json: AsJson = False) -> None:
         from orchestrator import tables
         from orchestrator.results import Results
 
-        known = Results(folder)
+        known = Results(folder, damaged=True)
         if json:
             print_json(known.as_dict())
         else:
             show(*tables.status(known))
+        say_damage(known)
 
 
 def best(folder: Folder, json: AsJson = False) -> None:
@@ -61,10 +62,10 @@ def best(folder: Folder, json: AsJson = False) -> None:
         from orchestrator.commands import ours
         from orchestrator.results import Results
 
-        known = Results(folder)
+        known = Results(folder, damaged=True)
         written = known.write_best()
         known.folder.publish()
-        if not written:
+        if not written and not known.damage:
             print(f"no trial of {known.study.name} has ended with a result yet", file=sys.stderr)
             raise typer.Exit(FAILED)
         if json:
@@ -72,6 +73,7 @@ def best(folder: Folder, json: AsJson = False) -> None:
         else:
             lines = leaderboards.leaderboard_of(known), leaderboards.verdicts(known)
             show(*(each for several in lines for each in several), *(ours("launch", path) for path in written))
+        say_damage(known)
 
 
 def report(folder: Folder, json: AsJson = False) -> None:
@@ -80,13 +82,14 @@ def report(folder: Folder, json: AsJson = False) -> None:
         from orchestrator import report as reporting
         from orchestrator.results import Results
 
-        known = Results(folder)
+        known = Results(folder, damaged=True)
         path = reporting.write(known)
         known.folder.publish()
         if json:
             print_json({"report": str(path), "bytes": path.stat().st_size})
         else:
             print(path)
+        say_damage(known)
 
 
 def compare(
@@ -101,12 +104,13 @@ def compare(
         from orchestrator.comparison import Comparison
         from orchestrator.results import Results
 
-        compared = Comparison([Results(folder) for folder in folders])
+        compared = Comparison([Results(folder, damaged=True) for folder in folders])
         compared.draw(figure)
         if json:
             print_json({**compared.as_dict(), "figure": str(figure)})
         else:
             show(*compared.table(), f"figure    {figure}")
+        say_damage(*compared.studies)
 
 
 def dashboard(
@@ -140,6 +144,7 @@ def inspect(
                 print_json(known.as_dict())
             else:
                 show(*known.lines())
+            say_damage(known.results)
 
 
 def fetch(

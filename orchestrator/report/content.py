@@ -55,6 +55,7 @@ def collect(results: Results) -> dict[str, Any]:
     return {
         "study": study,
         "state": tables.state(results),
+        "damage": [f"{problem.place}: {problem.value}" for problem in results.damage],
         "written": now()[:16].replace("T", " ") + " UTC",
         "asked": _asked(results),
         "study_yaml": study.to_yaml(),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import CannotRun, Problem
-from orchestrator.event_log import Event
+from orchestrator.events import Event
 from orchestrator.files import write_atomic
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results

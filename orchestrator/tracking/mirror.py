@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from orchestrator.event_log import Event, Trial
+from orchestrator.event_log import Trial
+from orchestrator.events import Event
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.tracking import account, remedy, remote, sweep, workspace

@@ -9,7 +9,8 @@ from typing import Any
 
 from lightning_modules import blueprint
 from orchestrator import as_json
-from orchestrator.event_log import Event, read_lines
+from orchestrator.event_log import read_events
+from orchestrator.events import Event
 from orchestrator.results import Results
 from orchestrator.selection import Standing
 from orchestrator.tracking.remote import STUDY_RUN, Held
@@ -67,7 +68,7 @@ def fingerprint(results: Results) -> str:
 
 def _untold(record: Path) -> list[Event]:
     """What a record says that belongs to no trial: what was asked for, dropped, opened and measured."""
-    return [event for event in read_lines(record) if "trial" not in event]
+    return [event for event in read_events(record) if "trial" not in event]
 
 
 def _line(results: Results, row: Standing) -> list[Any]:

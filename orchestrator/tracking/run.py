@@ -11,7 +11,8 @@ from functools import partial
 from typing import Any
 
 from orchestrator import __version__
-from orchestrator.event_log import Event, Trial
+from orchestrator.event_log import Trial
+from orchestrator.events import Event
 from orchestrator.keepsakes import Keepsakes
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results

@@ -14,11 +14,12 @@ import select
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import CannotRun, Problem
-from orchestrator.event_log import Event, Trial, apply, whole_lines
+from orchestrator.event_log import Reader, Trial
+from orchestrator.events import Event
 from orchestrator.locks import alone
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
@@ -31,25 +32,22 @@ ALONE_S = 90.0  # how long the process of a driver that was killed may still be 
 
 @dataclass
 class Part:
-    """One record, read as far as `position`. trials: what it has told of them until there."""
+    """One record, read as far as its writer has come."""
 
     job: str
-    path: Path
-    position: int = 0
-    trials: dict[str, Trial] = field(default_factory=dict)
+    reader: Reader
 
     def news(self, end: int | None = None) -> Iterator[tuple[Trial, Event]]:
         """Events of trials that came since, up to a size of the file; each is applied when it is handed out."""
-        events, self.position = whole_lines(self.path, self.position, end)
-        for event in events:
+        for event in self.reader.news(end):
             if "trial" in event:
-                apply(self.trials, event)
-                yield self.trials[event["trial"]], event
+                yield self.reader.trials[event["trial"]], event
+        self.reader.require_whole()
 
 
 def follow(folder: StudyFolder, known: list[int], mirror: Mirror, over: Callable[[float], bool]) -> None:
     """Tells the mirror whatever the records have beyond their known sizes, until it is over and all is told."""
-    parts = [Part(job, path) for job, path in folder.records().items()]
+    parts = [Part(job, Reader(path)) for job, path in folder.records().items()]
     for part, size in zip(parts, known, strict=True):
         for _ in part.news(size):
             pass

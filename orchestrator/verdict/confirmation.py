@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from orchestrator import selection
-from orchestrator.event_log import Event, Trial, replay
+from orchestrator.event_log import Trial, replay
+from orchestrator.events import Event
 from orchestrator.searchers import told_apart
 from orchestrator.study import AUTO, Study
 from orchestrator.verdict import evidence

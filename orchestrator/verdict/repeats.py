@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from orchestrator.contest import Assignment
-from orchestrator.event_log import Event, Trial
+from orchestrator.event_log import Trial
+from orchestrator.events import Event
 from orchestrator.searchers import bounded_seed
 from orchestrator.study import Study
 from orchestrator.verdict import evidence

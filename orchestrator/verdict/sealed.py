@@ -16,7 +16,8 @@ from functools import cached_property
 from typing import Any
 
 from orchestrator import selection
-from orchestrator.event_log import Event, Trial, replay
+from orchestrator.event_log import Trial, replay
+from orchestrator.events import Event
 from orchestrator.verdict import evidence
 from orchestrator.verdict.evidence import Difference, Estimate
 from orchestrator.verdict.repeats import Asked, Repeats, configuration_of

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import Results, Study
-from orchestrator.event_log import Event, Writer, now
+from orchestrator.event_log import Writer, now
+from orchestrator.events import Event
 from orchestrator.files import write_atomic
 from orchestrator.records import StudyFolder
 from tests.benchmarks.stopwatch import timed

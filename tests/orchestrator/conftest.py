@@ -17,7 +17,8 @@ from ray import tune
 
 from lightning_modules.data import idx
 from orchestrator import budget, search, training
-from orchestrator.event_log import Event, Trial, read_lines
+from orchestrator.event_log import Trial, read_events
+from orchestrator.events import Event
 from orchestrator.files import write_atomic
 from orchestrator.progress import Silent
 from orchestrator.records import StudyFolder
@@ -120,7 +121,7 @@ def watch(event: str, given: tuple[Any, ...]) -> None:
     """Sees every file of test images that this process opens, however it does."""
     if event == "open" and WATCHED and Path(str(given[0])).name.startswith("t10k"):
         record, looks = WATCHED[-1]
-        looks.append(Look(Path(given[0]).name, read_lines(record), readers()))
+        looks.append(Look(Path(given[0]).name, read_events(record), readers()))
 
 
 def readers() -> list[str]:

@@ -18,7 +18,8 @@ from ray import tune
 
 from orchestrator import plan, search, training
 from orchestrator.errors import CannotRun
-from orchestrator.event_log import Event, Trial, read_lines
+from orchestrator.event_log import Trial, read_events
+from orchestrator.events import Event
 from orchestrator.files import write_atomic
 from orchestrator.progress import Silent
 from orchestrator.records import StudyFolder
@@ -101,7 +102,7 @@ def planned(results: Results, seeds: int) -> list[str]:
 
 
 def check_each_once(folder: StudyFolder, names: list[str]) -> None:
-    events = [event for event in read_lines(folder.confirmation_file) if "trial" in event]
+    events = [event for event in read_events(folder.confirmation_file) if "trial" in event]
     starts = Counter(event["trial"] for event in events if event["event"] == "start")
     ends = Counter((event["trial"], event["status"]) for event in events if event["event"] == "end")
     epochs = Counter((event["trial"], event["epoch"]) for event in events if event["event"] == "epoch")
@@ -139,7 +140,7 @@ def test_the_fresh_seeds_are_the_same_for_all_heads_and_none_of_the_searchs(conf
 def test_the_leaderboard_has_the_means_of_what_is_on_record(confirmed: Confirmed) -> None:
     results = Results(confirmed.folder.root)
     reached: dict[str, dict[str, float]] = {head: {} for head in HEADS}
-    for event in read_lines(confirmed.folder.confirmation_file):
+    for event in read_events(confirmed.folder.confirmation_file):
         if event["event"] == "epoch":
             reached[event["trial"].partition("-")[0]][event["trial"]] = event["objective"]  # the last one stays
     means = {head: statistics.fmean(own.values()) for head, own in reached.items()}
@@ -172,7 +173,7 @@ def test_a_resume_trains_exactly_what_was_missing_and_only_appends(confirmed: Co
     missing = [name for name in planned(confirmed.interrupted, seeds=2) if name not in ended]
     assert 0 < len(missing) < 4
     assert confirmed.going_on.names == missing
-    assert [event["event"] for event in read_lines(confirmed.folder.confirmation_file)].count("asked") == 1
+    assert [event["event"] for event in read_events(confirmed.folder.confirmation_file)].count("asked") == 1
     assert "confirming 2 configurations on 2 fresh seeds each" in confirmed.going_on.said
 
 

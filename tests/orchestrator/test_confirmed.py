@@ -16,7 +16,7 @@ from rich.table import Table
 
 from orchestrator import leaderboards, tables
 from orchestrator.comparison import Comparison
-from orchestrator.event_log import read_lines
+from orchestrator.event_log import read_events
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.study import Study
@@ -132,7 +132,7 @@ def test_what_is_told_as_json_are_the_numbers_of_the_record(
     results = build(size)
     told = json.loads(json.dumps(results.as_dict(), allow_nan=False))
     reached: dict[str, list[float]] = {}
-    for event in read_lines(results.folder.confirmation_file):
+    for event in read_events(results.folder.confirmation_file):
         if event["event"] == "epoch" and event["epoch"] == 3:
             reached.setdefault(event["trial"].rpartition("-seed-")[0], []).append(event["objective"])
     assert len(reached) == 2 * size[0]

@@ -73,6 +73,7 @@ LIGHT = (
     "study",
     "study_file",
     "event_log",
+    "events",
     "records",
     "results",
     "errors",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.event_log import apply, read_lines, replay
+from orchestrator.event_log import apply, read_events, replay
 from orchestrator.files import remove_unfinished, write_atomic, write_npy
 from orchestrator.records import StudyFolder
 
@@ -56,11 +56,11 @@ def test_cut_at_any_byte_the_complete_lines_are_read_and_the_next_one_stands_alo
     for cut in range(len(whole) + 1):
         folder.trials_file.write_bytes(whole[:cut])
         complete = EVENTS[: sum(end <= cut for end in ends)]
-        assert untimed(read_lines(folder.trials_file)) == complete, cut
+        assert untimed(read_events(folder.trials_file)) == complete, cut
         with folder.writer() as writer:
-            assert untimed(read_lines(folder.trials_file)) == complete, cut
+            assert untimed(read_events(folder.trials_file)) == complete, cut
             writer.append(EVENTS[0])
-        assert untimed(read_lines(folder.trials_file)) == [*complete, EVENTS[0]], cut
+        assert untimed(read_events(folder.trials_file)) == [*complete, EVENTS[0]], cut
         assert all(json.loads(line) for line in folder.trials_file.read_text().splitlines()), cut
 
 

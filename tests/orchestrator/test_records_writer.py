@@ -58,7 +58,7 @@ def test_a_second_writer_in_the_same_process_is_refused(folder: StudyFolder) -> 
     with folder.writer() as writer:
         with pytest.raises(CannotRun) as caught, folder.writer():
             pass
-        writer.append({"event": "still", "trial": "a"})
+        writer.append({"event": "start", "trial": "a", "head": "a", "index": 0, "seed": 0, "params": {}})
     assert len(folder.events()) == 1
     (problem,) = caught.value.problems
     assert problem.rule == "one driver at a time works on a study"
@@ -111,7 +111,7 @@ def test_an_error_in_the_driver_frees_the_study(folder: StudyFolder) -> None:
         _ = 1 / 0
     assert folder.driver() is None
     with folder.writer() as writer:
-        writer.append({"event": "start"})
+        writer.append({"event": "start", "trial": "a", "head": "a", "index": 0, "seed": 0, "params": {}})
 
 
 def test_a_driver_is_asked_to_end_by_a_file_that_goes_with_it(folder: StudyFolder) -> None:

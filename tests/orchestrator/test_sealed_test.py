@@ -26,7 +26,7 @@ from lightning_modules.geometry import clusters
 from orchestrator import leaderboards, report, training
 from orchestrator.cli import app
 from orchestrator.errors import CannotRun
-from orchestrator.event_log import Writer, read_lines
+from orchestrator.event_log import Writer, read_events
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.study import Study
@@ -63,7 +63,7 @@ def run(*words: object) -> Result:
 
 def measured(folder: StudyFolder, opening: int = 1) -> dict[str, dict[str, float]]:
     """run → what an opening measured of it."""
-    events = [event for event in read_lines(folder.test_file) if event["event"] == "measured"]
+    events = [event for event in read_events(folder.test_file) if event["event"] == "measured"]
     return {event["run"]: event["measures"] for event in events if event["opening"] == opening}
 
 
@@ -91,7 +91,7 @@ def test_a_stop_among_the_final_models_leaves_the_test_sealed(opened: Any) -> No
 
 def test_every_final_model_was_trained_once_on_fresh_seeds_that_the_heads_share(opened: Any) -> None:
     results = Results(opened.folder.root)
-    events = read_lines(opened.folder.test_file)
+    events = read_events(opened.folder.test_file)
     names = final_runs(results)
     for kind in ("start", "epoch", "end"):
         assert Counter(event["trial"] for event in events if event["event"] == kind) == Counter(names)

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import CannotRun, Problem
-from orchestrator.event_log import Event, Trial
+from orchestrator.event_log import Trial
+from orchestrator.events import Event
 from orchestrator.locks import alone
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results

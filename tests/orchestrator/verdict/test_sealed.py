@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from scipy.stats import binomtest, ttest_rel
 
-from orchestrator.event_log import Event, Trial
+from orchestrator.event_log import Trial
+from orchestrator.events import Event
 from orchestrator.verdict.evidence import Estimate
 from orchestrator.verdict.repeats import Asked
 from orchestrator.verdict.sealed import Sealed
