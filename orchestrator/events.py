@@ -130,6 +130,15 @@ class Opened(_Said):
     orchestrator: Text
 
 
+class Read(_Said):
+    """Which test images they were."""
+
+    event: Literal["read"]
+    opening: Count
+    images: Count
+    digest: Text
+
+
 class Measured(_Said):
     """What a final model reached on the test images."""
 
@@ -140,7 +149,7 @@ class Measured(_Said):
     measures: Annotated[dict[str, Number], AfterValidator(_with_accuracy)]
 
 
-Known = Start | Epoch | Placed | Params | End | Asked | Dropped | Opened | Measured
+Known = Start | Epoch | Placed | Params | End | Asked | Dropped | Opened | Read | Measured
 _KNOWN: TypeAdapter[Any] = TypeAdapter(Annotated[Known, Field(discriminator="event")])
 
 

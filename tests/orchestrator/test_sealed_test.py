@@ -278,7 +278,7 @@ def test_all_models_are_measured_on_the_same_images(
     copied: StudyFolder, no_training: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     complete, read = measured(copied), test_set.read
-    at = next(number for number, event in enumerate(read_lines(copied.test_file)) if event["event"] == "read")
+    at = next(number for number, event in enumerate(read_events(copied.test_file)) if event["event"] == "read")
     lines = copied.test_file.read_bytes().splitlines(keepends=True)
     copied.test_file.write_bytes(b"".join(lines[: at + 2]))
     with monkeypatch.context() as patch:
