@@ -8,7 +8,7 @@ import pytest
 
 from tests.fuzz import runner
 
-FEW = {"idx": 300}
+FEW = {"records": 60, "idx": 300}
 
 
 @pytest.mark.parametrize("kind", runner.KINDS)
