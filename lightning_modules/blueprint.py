@@ -68,14 +68,14 @@ def save(
     if calibration is not None:
         content["verification"] = calibration.as_dict()
     beside = folder / f".{CONFIG}"
-    beside.write_text(json.dumps(content, indent=2) + "\n")
+    beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     os.replace(beside, folder / CONFIG)
 
 
 def about(folder: Path) -> dict[str, Any]:
     """What a model's folder says of where it comes from; empty where there is no model."""
     path = folder / CONFIG
-    known: dict[str, Any] = json.loads(path.read_text())["about"] if path.exists() else {}
+    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["about"] if path.exists() else {}
     return known
 
 
@@ -84,7 +84,7 @@ def calibration(folder: Path) -> Calibration | None:
     from lightning_modules.geometry.verification import Calibration, CalibrationError
 
     try:
-        known = json.loads((folder / CONFIG).read_text()).get("verification")
+        known = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("verification")
         return None if known is None else Calibration.from_dict(known)
     except (OSError, ValueError, AttributeError, CalibrationError) as error:
         raise ModelError(f"{folder} holds no calibration that can be read: {error}") from error
@@ -96,7 +96,7 @@ def load(folder: Path) -> tuple[Blueprint, EmbeddingModule]:
     from safetensors.torch import load_file
 
     try:
-        known = json.loads((folder / CONFIG).read_text())["blueprint"]
+        known = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["blueprint"]
         blueprint = Blueprint(**{**known, "image_shape": tuple(known["image_shape"])})
         module = blueprint.build()
         module.load_state_dict(load_file(folder / WEIGHTS))

@@ -82,7 +82,7 @@ def _processes(study: Study, number: int) -> Iterator[list[subprocess.Popen[str]
         for index in range(number):
             own = {gpus.VISIBLE: devices[index % len(devices)]} if devices else {}
             words = [sys.executable, "-m", "orchestrator.timing", str(time.time())]
-            process = subprocess.Popen(words, env=environment | own, text=True, process_group=0, **pipes)
+            process = subprocess.Popen(words, env=environment | own, encoding="utf-8", process_group=0, **pipes)
             ending.callback(process.communicate)
             ending.callback(process.kill)
             _tell(process, study.model_dump_json())

@@ -110,6 +110,6 @@ def _number(text: str, kind: Callable[[str], float]) -> float:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(errors="replace").strip()
+        return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""

@@ -108,7 +108,7 @@ def _commands(content: dict[str, Any]) -> Iterable[Problem]:
 
 
 def _secrets(path: Path) -> Iterable[Problem]:
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if not line.lstrip().startswith("#") and SECRET.search(line):
             rule, fix = "a file that is committed holds no secret", "copy it with file_mounts, or set it on the head"
             yield Problem(f"{path}:{number}", rule, "what looks like one", fix)

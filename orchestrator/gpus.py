@@ -119,7 +119,10 @@ def _listed(root: Path, search_path: str) -> tuple[list[str], str]:
 
 def _of_driver(root: Path) -> list[str]:
     """What the driver lists, without asking the devices themselves."""
-    texts = [path.read_text(errors="replace") for path in sorted(root.glob("proc/driver/nvidia/gpus/*/information"))]
+    texts = [
+        path.read_text(encoding="utf-8", errors="replace")
+        for path in sorted(root.glob("proc/driver/nvidia/gpus/*/information"))
+    ]
     return [found[1] for text in texts if (found := OF_DRIVER.search(text))]
 
 

@@ -142,7 +142,8 @@ def _words(source: str, results: str, overrides: Sequence[str], folder: Path) ->
         rule = "results of a job lie in a bucket, or in a folder that all nodes of the cluster see"
         value = results or "none is named"
         raise CannotRun([Problem("--results", rule, value, "write --results s3://…, gs://… or /a/shared/folder")])
-    (folder / "study.yaml").write_text(study.to_yaml("The study as it was submitted, overrides included."))
+    written = study.to_yaml("The study as it was submitted, overrides included.")
+    (folder / "study.yaml").write_text(written, encoding="utf-8")
     place = below(results, study.name) if uri_of(results) else str(Path(results, study.name))
     return ["launch", "study.yaml", "--results", results], place
 

@@ -28,7 +28,7 @@ def alone(path: Path, refusal: Problem, at_most_s: float = 0.0) -> Iterator[None
 
 def _opened(path: Path, place: str) -> IO[str]:
     try:
-        return open(path, "w")
+        return open(path, "w", encoding="utf-8")
     except OSError as error:
         rule, fix = "whoever works in a folder must be able to write there", "make it writable, or copy it elsewhere"
         raise CannotRun([Problem(place, rule, f"{path}: {error.strerror}", fix)]) from error
@@ -48,7 +48,7 @@ def _taken(lock: IO[str], end: float) -> bool:
 def free(path: Path) -> bool:
     """Whether nobody holds this lock now."""
     try:
-        with open(path) as lock:
+        with open(path, encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return True

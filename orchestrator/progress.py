@@ -105,9 +105,7 @@ class LiveTable(Silent):
     """A table that keeps itself up to date on a terminal."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-
-        self._console = Console(file=cast(TextIO, steadfast(sys.stderr)))
+        self._console = tables.console_on(cast(TextIO, steadfast(sys.stderr)))
 
     def begin(self, name: str, heads: Mapping[str, int], trials: Mapping[str, Trial], epochs: int, slots: int) -> None:
         from rich.live import Live
@@ -121,7 +119,7 @@ class LiveTable(Silent):
         return tables.progress(self.heads, trials, f"{self.name}: {self.slots} trials at a time", self.left())
 
     def say(self, message: str) -> None:
-        self._console.print(message, markup=False, highlight=False)
+        self._console.print(message, soft_wrap=True)  # a command can be copied whole
 
     def close(self) -> None:
         self._live.stop()

@@ -43,7 +43,7 @@ def resumed(before: dict[str, Any], plan: Plan) -> dict[str, Any]:
 def go_on(plan: Plan) -> None:
     """Writes down that a study goes on, now and here."""
     path = plan.folder.provenance_file
-    write_atomic(path, text(resumed(json.loads(path.read_text()), plan)))
+    write_atomic(path, text(resumed(json.loads(path.read_text(encoding="utf-8")), plan)))
 
 
 def text(provenance: dict[str, Any]) -> str:
@@ -91,7 +91,7 @@ def git() -> dict[str, Any] | None:
 
     def ask(*words: str) -> str:
         home = Path(__file__).parent
-        done = subprocess.run(["git", *words], cwd=home, capture_output=True, text=True, timeout=10, check=True)
+        done = subprocess.run(["git", *words], cwd=home, capture_output=True, encoding="utf-8", timeout=10, check=True)
         return done.stdout.strip()
 
     try:
@@ -112,7 +112,7 @@ def _version(package: str) -> str | None:
 
 def _processor() -> str:
     if os.path.exists("/proc/cpuinfo"):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

@@ -67,7 +67,7 @@ class Results:
     def provenance(self) -> dict[str, Any]:
         """Where the numbers come from, as it was written at the launch and at every resume."""
         path = self.folder.provenance_file
-        known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         return known
 
     @property
@@ -150,7 +150,7 @@ class Results:
     def analysis(self, head: str) -> dict[str, Any] | None:
         """Every measure of the embedding of a head's best trial, taken once, after the search; None before that."""
         path, best = self.folder.analysis / f"{head}.json", self.best.get(head)
-        known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         of_the_best = best and (known.get("trial"), known.get("epoch")) == (best.name, best.last_epoch)
         return known if of_the_best else None
 

@@ -72,7 +72,7 @@ def read(path: Path) -> dict[str, Any] | None:
 def _born(pid: int) -> int | None:
     """When a process began, in clock ticks since the boot; None for one that has ended, or where nothing tells."""
     try:
-        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        state, *fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].decode().split()
     except OSError:
         return None
     return None if state in "ZX" else int(fields[18])
@@ -80,7 +80,7 @@ def _born(pid: int) -> int | None:
 
 def _boot() -> str | None:
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return None
 

@@ -118,7 +118,7 @@ def inserted(readme: str, content: str, begin: str = BEGIN, end: str = END) -> s
 def main(root: Path = Path()) -> None:
     """Of the repository at `root`."""
     results = root / "results"
-    reference = json.loads((results / "reference.json").read_text())
+    reference = json.loads((results / "reference.json").read_text(encoding="utf-8"))
     published = [Published(results / name, reference) for name in STUDIES if (results / name / "test.jsonl").exists()]
     heads = [*reference["heads"], "hybrid"]
     panels = [panel for each in published for panel in each.panels(heads)]
@@ -126,7 +126,7 @@ def main(root: Path = Path()) -> None:
     write_atomic(picture, rendered(side_by_side(panels, columns=len(heads), inches=3.0), "png", dpi=110))
     readme = root / "README.md"
     content = section(published, heads, str(picture.relative_to(root)))
-    write_atomic(readme, inserted(readme.read_text(), content))
+    write_atomic(readme, inserted(readme.read_text(encoding="utf-8"), content))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ waits. What was asked for goes to stdout as it is: there a failure is told.
 
 from __future__ import annotations
 
+import io
 import os
 import queue
 import sys
@@ -13,6 +14,8 @@ import threading
 import time
 from contextlib import suppress
 from typing import Any, TextIO, cast
+
+from orchestrator.plain import HANDLER
 
 WAIT_S = 0.2  # a reader that is well has read a line by then
 FLUSH_S = 2.0  # at the end, for what a slow one has still to read
@@ -68,13 +71,15 @@ class Steadfast:
 
 def _put(stream: TextIO, text: str) -> None:
     """Past the stream's own buffer, where it has a file: what cannot be written must not come again and again."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    encoded = text.encode(encoding, HANDLER)
     try:
         number = stream.fileno()
     except (OSError, ValueError, AttributeError):  # a notebook's, or a test's
-        stream.write(text)
+        stream.write(encoded.decode(encoding))
         stream.flush()
         return
-    left = memoryview(text.encode(getattr(stream, "encoding", None) or "utf-8", "backslashreplace"))
+    left = memoryview(encoded)
     while left:
         try:
             left = left[os.write(number, left) :]
@@ -86,7 +91,7 @@ def steadfast(stream: Any) -> Steadfast:
     """A stream to say things on; what is said where there is none goes nowhere."""
     if isinstance(stream, Steadfast):
         return stream
-    return Steadfast(stream or open(os.devnull, "w"))
+    return Steadfast(stream or open(os.devnull, "w", encoding="utf-8"))
 
 
 def mend() -> None:
@@ -104,5 +109,7 @@ def mend() -> None:
                 os.close(nothing)
             os.set_inheritable(number, True)
         if getattr(sys, name) is None:
-            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+        if mode == "w" and isinstance(stream := getattr(sys, name), io.TextIOWrapper):
+            stream.reconfigure(errors=HANDLER)  # a terminal that lacks a character ends nothing
     sys.stderr = cast(TextIO, steadfast(sys.stderr))

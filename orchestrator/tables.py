@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
+from rich.console import Console
 from rich.table import Table
 
 from orchestrator.commands import ours
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
     from orchestrator.estimate import Estimate
     from orchestrator.study import Prices
     from orchestrator.timetable import Usage
+
+
+def console_on(stream: TextIO) -> Console:
+    """Prints on a stream, and takes no part of a name for markup or for an emoji: [bold] and :smile: stay."""
+    return Console(file=stream, markup=False, emoji=False, highlight=False)
 
 
 def duration(seconds: float) -> str:

@@ -123,7 +123,7 @@ def _ray_s() -> float:
 
 
 if __name__ == "__main__":
-    said = os.fdopen(os.dup(1), "w")
+    said = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever prints, prints nowhere
 
     def answer(content: dict[str, Any]) -> None:
@@ -132,6 +132,7 @@ if __name__ == "__main__":
 
     os.nice(int(cluster.OUR_OWN["RAY_worker_niceness"]))  # as trials have it
     try:
-        main(sys.argv[1], sys.stdin, answer)
+        with open(0, encoding="utf-8", closefd=False) as lines:
+            main(sys.argv[1], lines, answer)
     except Exception as error:
         answer({"failed": f"{type(error).__name__}: {error}"})

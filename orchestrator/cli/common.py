@@ -67,14 +67,14 @@ def duration(written: str | float) -> float:
 
 def show(*things: Any) -> None:
     """Prints tables and lines, for people; of several empty lines in a row one."""
-    from rich.console import Console
+    from orchestrator.tables import console_on
 
-    console, before = Console(), None
+    console, before = console_on(sys.stdout), None
     for thing in things:
         if not thing and before == thing:
             continue
         before = thing
-        console.print(thing, highlight=False, markup=False, soft_wrap=isinstance(thing, str))
+        console.print(thing, soft_wrap=isinstance(thing, str))
 
 
 def print_json(content: Any) -> None:

@@ -20,7 +20,7 @@ def render(content: Mapping[str, Any]) -> str:
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    inlined = {name: Markup((HERE / file).read_text("utf-8")) for name, file in FILES.items()}
+    inlined = {name: Markup((HERE / file).read_text(encoding="utf-8")) for name, file in FILES.items()}
     plotly = Markup(_packed(get_plotlyjs())) if content["scatter"] else ""
     scatter = Markup(content["scatter"] or "")
     return environment.get_template("page.html").render({**content, **inlined, "plotly": plotly, "scatter": scatter})

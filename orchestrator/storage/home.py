@@ -103,7 +103,7 @@ class Home:
     def of(cls, root: Path) -> Home | None:
         """The home of a working copy; None for a folder that is no copy of anything."""
         path = root / HOME_FILE
-        return cls(root, **json.loads(path.read_text())) if path.exists() else None
+        return cls(root, **json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
 
     @cached_property
     def bucket(self) -> Bucket:

@@ -46,7 +46,7 @@ class Place:
     def kept(cls, folder: StudyFolder) -> Place | None:
         """What was kept in a folder; None too where the note is not one that this version has written."""
         try:
-            return cls(**json.loads(folder.wandb_file.read_text()))
+            return cls(**json.loads(folder.wandb_file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 
