@@ -121,14 +121,14 @@ def test_results_that_cannot_be_written_are_refused(
     results = tmp_path / "results"
     if there:
         (results / "tiny").mkdir(parents=True)
-    monkeypatch.setattr(os, "access", lambda path, mode: False)  # as for anyone who is not root
+    monkeypatch.setattr(os, "access", lambda path, mode: tmp_path not in (path, *path.parents))  # root may
     assert refused(tiny_study(), results) == f"{results / 'tiny' if there else tmp_path} is not writable"
 
 
 def test_a_folder_that_became_read_only_is_refused_before_anything_is_written(
     tiny_study: MakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read_only(path: Path, mode: str) -> None:
+    def read_only(path: Path, *mode: str, **more: str) -> None:
         raise OSError(30, "Read-only file system", str(path))
 
     monkeypatch.setattr("orchestrator.locks.open", read_only, raising=False)
