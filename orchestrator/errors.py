@@ -69,6 +69,10 @@ def first(problems: Iterable[Problem]) -> list[Problem]:
     return found
 
 
+class Interrupted(Exception):
+    """The machine broke off what was running, as by a full disk. Nothing on record is lost; the message says more."""
+
+
 def shown(value: object) -> str:
     """A value as a message shows it: short."""
     return cut(repr(_first_of(value)), 80)

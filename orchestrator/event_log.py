@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,7 +40,10 @@ def now() -> str:
 
 @dataclass
 class Trial:
-    """What the record says of one trial. status "running" also means interrupted: it has no end yet."""
+    """What the record says of one trial. status "running" also means interrupted: it has no end yet.
+
+    reason: of its end, or of an interruption by the machine since its last epoch.
+    """
 
     name: str
     head: str
@@ -61,6 +64,11 @@ class Trial:
         return self.status in ("failed", "diverged")
 
     @property
+    def interrupted(self) -> bool:
+        """Whether the machine has broken it off since its last epoch."""
+        return self.status == "running" and bool(self.reason)
+
+    @property
     def objective(self) -> float | None:
         """The objective after the last epoch: what the trial's model is worth, not its luckiest moment."""
         return self.epochs[-1]["objective"] if self.epochs else None
@@ -74,8 +82,11 @@ def apply(trials: dict[str, Trial], event: Event) -> None:
         trials.setdefault(name, Trial(name, **known))
     elif kind == "epoch" and event["epoch"] > trials[name].last_epoch:
         trials[name].epochs.append(event)
+        trials[name].reason = ""
     elif kind == "params":
         trials[name].params = event["params"]
+    elif kind == "interrupted":
+        trials[name].reason = event["reason"]
     elif kind == "end":
         trials[name].reason = event["reason"]  # first: another thread looks at the status
         trials[name].status = event["status"]
@@ -182,18 +193,20 @@ def _event(line: bytes) -> tuple[Event | None, str]:
 class Writer:
     """Appends events to a record. scratch: a temporary folder of this driver's own.
 
-    An event is on disk when `append` returns; of a study in a bucket, it is in the bucket, and after that on disk.
+    An event is on disk when `append` returns; of a study in a bucket, it is in the bucket, and after that on disk. One
+    that could not be written whole is cut away again, and no other follows it: it might tell of what came later.
     """
 
     def __init__(self, folder: StudyFolder, scratch: Path, file: IO[bytes], lease: Lease | None) -> None:
         self.folder, self.scratch, self._file, self._lease = folder, scratch, file, lease
         self._parts = Parts(lease, Path(file.name)) if lease else None
+        self._refused: OSError | None = None
 
     @classmethod
     @contextmanager
     def on(cls, record: Path, folder: StudyFolder, scratch: Path, lease: Lease | None) -> Iterator[Writer]:
         """Opens a record to append to."""
-        with open(record, "ab+") as file:
+        with open(record, "ab+", buffering=0) as file:  # a buffer would write the rest of a line when it is closed
             _cut_unfinished(file)
             yield cls(folder, scratch, file, lease)
 
@@ -202,14 +215,29 @@ class Writer:
         return Writer.on(record, self.folder, self.scratch, self._lease)
 
     def append(self, event: Event) -> None:
+        """Writes one line. Raises OSError where the disk does not take it, from then on at every call."""
+        if self._refused:
+            raise self._refused
         line = json.dumps({**event, "time": now()}, allow_nan=False).encode() + b"\n"
         if wrong := events.fault(event | {"time": now()}):
             raise ValueError(f"this would be unreadable: {wrong}")
         if self._parts:
             self._parts.append(line)
-        self._file.write(line)
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        end = os.fstat(self._file.fileno()).st_size
+        try:
+            _write(self._file.fileno(), line)
+        except OSError as error:
+            self._refused = OSError(error.errno, error.strerror, self._file.name)
+            with suppress(OSError):  # a line without its end is no line to anyone, and the next writer cuts it
+                os.ftruncate(self._file.fileno(), end)
+            raise self._refused from error
+
+
+def _write(file: int, content: bytes) -> None:
+    """On disk, all of it, when this returns."""
+    while content:
+        content = content[os.write(file, content) :]
+    os.fsync(file)
 
 
 def _cut_unfinished(file: IO[bytes]) -> None:

@@ -4,6 +4,7 @@
     {"event": "epoch", "trial": …, "epoch": 1, "objective": …, "metrics": {…}, "time": …}
     {"event": "placed", "trial": …, "node": …, "node_id": …}       on a cluster: where it runs from now on
     {"event": "params", "trial": …, "epoch": 2, "params": {…}}     where PBT changed them after that epoch
+    {"event": "interrupted", "trial": …, "epoch": 2, "reason": …}  the machine broke it off; `resume` goes on with it
     {"event": "end", "trial": …, "status": "completed", "reason": "", "time": …}
 
 `confirmation.jsonl` and `test.jsonl` tell of the runs after the search in the same way. What they say beside that, such
@@ -87,6 +88,15 @@ class Params(_Said):
     params: dict[str, Setting]
 
 
+class Interrupted(_Said):
+    """The machine has broken off a trial, after its process had begun again as often as it may."""
+
+    event: Literal["interrupted"]
+    trial: Name
+    epoch: Count
+    reason: Text
+
+
 class End(_Said):
     """A trial has ended."""
 
@@ -149,7 +159,7 @@ class Measured(_Said):
     measures: Annotated[dict[str, Number], AfterValidator(_with_accuracy)]
 
 
-Known = Start | Epoch | Placed | Params | End | Asked | Dropped | Opened | Read | Measured
+Known = Start | Epoch | Placed | Params | Interrupted | End | Asked | Dropped | Opened | Read | Measured
 _KNOWN: TypeAdapter[Any] = TypeAdapter(Annotated[Known, Field(discriminator="event")])
 
 

@@ -51,6 +51,11 @@ class Inspection:
         return [run for _, run in self.results.runs if run.lost]
 
     @property
+    def interrupted(self) -> list[Trial]:
+        """Those that the machine broke off, and that `resume` goes on with."""
+        return [run for _, run in self.results.runs if run.interrupted]
+
+    @property
     def state(self) -> str:
         """How far it is, in a line."""
         results = self.results
@@ -72,6 +77,7 @@ class Inspection:
             "trials": len(self.results.trials),
             "importance": [each.as_dict() for each in self.importances],
             "lost": [{"run": run.name, "status": run.status, "reason": run.reason} for run in self.lost],
+            "interrupted": [{"run": run.name, "reason": run.reason} for run in self.interrupted],
             "links": self.links,
         }
 
@@ -82,7 +88,7 @@ class Inspection:
         said: list[Table | str] = [tables.progress(heads, results.trials, ""), self.state]
         if results.best:
             said += ["", *leaderboards.leaderboard_of(results), *leaderboards.verdicts(results)]
-        said += tables.lost(self.lost)
+        said += tables.lost([*self.lost, *self.interrupted])
         if results.trials:
             said += ["", *_of_settings(self.importances)]
         width = max(map(len, self.links), default=0)

@@ -18,7 +18,7 @@ from orchestrator import cautions, study_rules, temporary
 from orchestrator.commands import ours
 from orchestrator.disk import Spot
 from orchestrator.errors import CannotRun, Problem, StudyError
-from orchestrator.fleet import Fleet, loopback, misfits
+from orchestrator.fleet import Fleet, counted, loopback, misfits
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.searchers import grid_size
@@ -75,6 +75,12 @@ class Plan:
     def epochs(self) -> int:
         """Of search and confirmation, at most; a scheduler stops trials earlier."""
         return (self.trials + self.confirming) * self.study.training.epochs
+
+    @property
+    def memory(self) -> str:
+        """What the trials at a time take, and what is there, in words."""
+        there, taken = self.fleet.memory_bytes / 1e9, _memory_bytes(self.study, self.data, self.slots) / 1e9
+        return f"{counted(self.slots, 'trial')} at a time take about {taken:.1f} GB of {there:.1f} GB"
 
     @property
     def image_passes(self) -> int:
@@ -276,14 +282,19 @@ def _slots(study: Study, fleet: Fleet) -> int:
     return fit if asked == AUTO else asked if fleet.address else min(fit, asked)
 
 
+def _memory_bytes(study: Study, data: TrialData, slots: int) -> int:
+    """About what so many trials at a time take."""
+    workers = max(study.resources.of(head).workers for head in study.heads)
+    processes = slots * (workers if workers == 1 else workers + 1)  # a trial's own leads its workers
+    return processes * TRIAL_MEMORY_BYTES + 3 * data.train.images.nbytes
+
+
 def _memory(study: Study, data: TrialData, fleet: Fleet, slots: int) -> Iterable[str]:
     asked = study.search.concurrent_trials
     fit = fleet.slots(map(study.resources.of, study.heads))
     if asked != AUTO and asked > fit:
         yield f"search.concurrent_trials is {asked}, but only {fit} fit {fleet.where} at a time"
-    workers = max(study.resources.of(head).workers for head in study.heads)
-    processes = slots * (workers if workers == 1 else workers + 1)  # a trial's own leads its workers
-    needed = processes * TRIAL_MEMORY_BYTES + 3 * data.train.images.nbytes
+    needed = _memory_bytes(study, data, slots)
     if 0 < 0.9 * fleet.memory_bytes < needed:  # of nodes that are not there yet it is not known
         there = f"{needed / 1e9:.1f} GB of the {fleet.memory_bytes / 1e9:.1f} GB of memory"
         yield f"{slots} trials at a time need about {there}"

@@ -15,7 +15,10 @@ from orchestrator.budget import HeadSchedulers, Source
 from orchestrator.driver_only import DriverOnly
 from orchestrator.event_log import Trial, Writer, apply
 from orchestrator.events import Event
+from orchestrator.interruptions import Cause, Deaths
 from orchestrator.progress import Progress
+
+OF_A_TASK = "ray::"  # in the text of an error that a trial's own code has raised
 
 
 class Recorder(DriverOnly, tune.Callback):
@@ -29,10 +32,13 @@ class Recorder(DriverOnly, tune.Callback):
         trials: dict[str, Trial],
         progress: Progress,
         schedulers: HeadSchedulers,
+        deaths: Deaths,
     ) -> None:
         self._writer, self._source, self._trials, self._epochs = writer, source, trials, epochs
         self._progress, self._schedulers = progress, schedulers
+        self._deaths = deaths
         self._last_words: dict[str, dict[str, str]] = {}
+        self._broken: dict[str, Cause] = {}  # trials that the machine has broken off, until they report again
 
     def _write(self, event: Event) -> None:
         self._writer.append(event)
@@ -59,6 +65,11 @@ class Recorder(DriverOnly, tune.Callback):
             return
         if "ended" in result:
             self._last_words[name] = result["ended"]
+            return
+        if "broken" in result:
+            self._broken[name] = cause = Cause(**result["broken"])
+            if cause.comes_again:  # the search ends, before Tune says that this trial has
+                self._interrupt(name, cause)
             return
         if "objective" not in result:
             return
@@ -87,14 +98,29 @@ class Recorder(DriverOnly, tune.Callback):
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         name = trial.config["trial"]["name"]
         epochs = self._trials[name].last_epoch if name in self._trials else 0
-        self._progress.say(f"{name}: its process died; it goes on after epoch {epochs}")
+        cause = self._broken.pop(name, None) or self._deaths.of(_error(trial))
+        self._progress.say(f"{name}: {cause.said}; it goes on after epoch {epochs}")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         given = trial.config["trial"]
         name = given["name"]
         if name not in self._trials:  # its node died before it could start
             self._begin(given)
-        self._end(name, "failed", f"its process died {trial.num_failures} times", str(trial.get_error() or ""))
+        text, cause = _error(trial), self._broken.pop(name, None)
+        if cause is None and (signal := self._deaths.crash(text)):
+            self._end(name, "failed", f"its process crashed {trial.num_failures} times, by {signal}", text)
+        elif cause is None and OF_A_TASK in text:
+            self._end(name, "failed", text.strip().splitlines()[-1], text)
+        else:
+            self._interrupt(name, cause or self._deaths.of(text))
+
+    def _interrupt(self, name: str, cause: Cause) -> None:
+        """Writes down that the machine has broken off a trial. That is no end: its source will hear of no other."""
+        known = self._trials[name]
+        if known.reason == cause.said:
+            return
+        self._write({"event": "interrupted", "trial": name, "epoch": known.last_epoch, "reason": cause.said})
+        self._progress.say(f"{name} is interrupted after epoch {known.last_epoch}: {cause.said}")
 
     def _begin(self, given: dict[str, Any]) -> None:
         about = {key: given[key] for key in ("head", "index", "seed", "params")}
@@ -105,6 +131,14 @@ class Recorder(DriverOnly, tune.Callback):
         self._write({"event": "end", "trial": name, "status": status, "reason": reason, **detail})
         self._source.end(name, status)
         self._progress.ended(self._trials[name])
+
+
+def _error(trial: Any) -> str:
+    """What Ray says of a trial's last failure."""
+    try:
+        return Path(trial.error_file).read_text(errors="replace").rpartition("Failure # ")[2]
+    except (OSError, TypeError):  # the disk is full, or there is none
+        return ""
 
 
 class StopRequest(DriverOnly, Stopper):

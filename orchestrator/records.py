@@ -18,6 +18,7 @@ from orchestrator.errors import CannotRun, Problem
 from orchestrator.event_log import Trial, Writer, now, read_events, replay
 from orchestrator.events import Event
 from orchestrator.files import write_atomic, write_npy
+from orchestrator.interruptions import broken_off
 from orchestrator.locks import alone, free
 from orchestrator.storage.bucket import below
 from orchestrator.storage.home import Home
@@ -103,11 +104,17 @@ class StudyFolder:
         return below(self.home.uri, f"ray/{path.as_posix()}") if self.home else str(self.ray.resolve() / path)
 
     @contextmanager
-    def writer(self, say: Callable[[str], None] = print) -> Iterator[Writer]:
+    def writer(self, say: Callable[[str], None] = print, goes_on: str = "resume") -> Iterator[Writer]:
         """The one that may write; the lock goes with the process, however it ends. Raises CannotRun if taken.
 
-        say: is told why it takes long, as it does where a driver on another machine was killed a moment ago.
+        say: is told why it takes long, as it does where a driver on another machine was killed a moment ago. goes_on:
+        the verb that goes on where the machine breaks it off, as a full disk does, which raises Interrupted.
         """
+        with broken_off(self, goes_on), self._writer(say) as writer:
+            yield writer
+
+    @contextmanager
+    def _writer(self, say: Callable[[str], None]) -> Iterator[Writer]:
         disk.make(self.root)
         fix = f"watch it: {ours('status', self)}, or end it: {ours('stop', self)}"
         taken = Problem(str(self), "one driver at a time works on a study", "another is at work", fix)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator import plan, provenance, report, training, winners
+from orchestrator import interruptions, plan, provenance, report, training, winners
 from orchestrator.commands import ours
 from orchestrator.contest import Contest, planned_trials
 from orchestrator.errors import CannotRun, Problem
@@ -174,5 +174,7 @@ def _conclude(planned: Plan, results: Results, progress: Progress) -> None:
         progress.say("drawing the report")
         report.write(results)
     except Exception as error:
+        if (cause := interruptions.of(error)) and cause.kind == "disk":
+            raise
         again = f"everything recorded is safe; {ours('resume', results.folder)} tries again"
         progress.say(f"the models or the report could not be made: {type(error).__name__}: {error}; {again}")

@@ -213,8 +213,9 @@ def _at_work(results: Results) -> str:
 
 
 def lost(trials: Iterable[Trial]) -> list[str]:
-    """A line for each trial that failed or diverged, with its reason."""
-    return [f"{trial.name} {trial.status}: {trial.reason}" for trial in trials if trial.lost]
+    """A line for each trial that failed, diverged or was broken off by the machine, with its reason."""
+    named = [(trial, "interrupted" if trial.interrupted else trial.status) for trial in trials]
+    return [f"{trial.name} {status}: {trial.reason}" for trial, status in named if trial.lost or trial.interrupted]
 
 
 def progress(heads: Mapping[str, int], trials: Mapping[str, Trial], title: str, caption: str = "") -> Table:

@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_modules.data.splits import TrialData, stratified
-from orchestrator import cluster, plan
+from orchestrator import cluster, interruptions, plan
 from orchestrator.checkpoints import newest
-from orchestrator.errors import CannotRun
+from orchestrator.errors import CannotRun, Interrupted
 from orchestrator.event_log import Trial, Writer
+from orchestrator.interruptions import Deaths
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress
 from orchestrator.study import AUTO, Profile, Study
@@ -78,11 +79,12 @@ class Session:
         schedulers = HeadSchedulers(study, self._planned.spaces, trials.values())
         interrupted = [trial for trial in trials.values() if trial.status == "running"]
         checkpoints = {name: folder.on_nodes(path.parent) for name, path in newest(folder, interrupted).items()}
-        recorder = Recorder(writer, source, study.training.epochs, trials, self._progress, schedulers)
         on_cluster = self._planned.fleet.address is not None
+        deaths = Deaths(None if on_cluster else writer.scratch, self._planned.memory)
+        recorder = Recorder(writer, source, study.training.epochs, trials, self._progress, schedulers, deaths)
         shared = any(study.resources.of(head).workers > 1 for head in study.heads)  # Tune does not see those workers
         grows = on_cluster and study.search.concurrent_trials == AUTO and not shared  # as many as fit, and one waits
-        watch = Watch(study.search, sum(stage.heads.values()), self._signals.stop, self._progress.say)
+        watch = Watch(study.search, sum(stage.heads.values()), trials, self._signals.stop, self._progress.say)
         task = Task.of(study, sample(self._planned.data.validation.labels), says_where=on_cluster)
         population = study.search.scheduler == "pbt"  # Tune's PBT takes all its trials at once and no searcher
         given: dict[str, Any] = {}
@@ -119,7 +121,14 @@ class Session:
         except tune.TuneError as error:
             if isinstance(error.__context__, CannotRun):  # of the record; Tune has wrapped it into its own
                 raise error.__context__ from None
+            if cause := interruptions.of(error):
+                raise Interrupted(cause.said) from error
             raise
+        if watch.broken:
+            raise Interrupted(watch.broken)
+        open_ones = [f"{name}: {trial.reason}" for name, trial in trials.items() if trial.interrupted]
+        if open_ones and not self.stopped:
+            raise Interrupted(f"the machine has broken off {'; '.join(open_ones)}")
 
 
 def requested(study: Study) -> Any:

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from lightning_modules.blueprint import Blueprint
 from lightning_modules.data.splits import TrialData
+from orchestrator import interruptions
 
 if TYPE_CHECKING:
     from lightning_modules.data.batches import ImageBatches
@@ -83,7 +84,7 @@ class WorkerDied(Exception):
 
 
 def run_trial(config: dict[str, Any], data: TrialData, task: Task) -> None:
-    """Trains one configuration, reporting to Tune; what goes wrong is reported as the trial's end, with a reason."""
+    """Trains one configuration, reporting to Tune; what goes wrong is reported, with a reason."""
     from ray import tune
 
     started, trial = time.perf_counter(), config["trial"]
@@ -96,18 +97,27 @@ def run_trial(config: dict[str, Any], data: TrialData, task: Task) -> None:
         if task.says_where:
             tune.report({"placed": where()})
         fit(trial, data, task, started, _to_tune, last_checkpoint(trial))
-    except WorkerDied:
-        raise
     except Exception as error:
-        tune.report({"ended": ending(error)})
+        words = last_words(error)
+        tune.report(words)
+        if "broken" in words:
+            raise
 
 
-def ending(error: Exception) -> dict[str, str]:
-    """How a trial ends by an error: status and reason, and the traceback of what should not have happened."""
+def last_words(error: Exception) -> dict[str, dict[str, str]]:
+    """What is reported of an error, before anything else.
+
+    ended: the trial's own end, with status, reason, and the traceback of what should not have happened. broken: what
+    the machine did, which ends nothing; it is also raised, and the trial begins again from its last checkpoint.
+    """
     if isinstance(error, Diverged):
-        return {"status": "diverged", "reason": str(error)}
+        return {"ended": {"status": "diverged", "reason": str(error)}}
+    if isinstance(error, WorkerDied):
+        return {"broken": {"kind": "process", "said": " ".join(str(error).split())[:300]}}
+    if cause := interruptions.of(error):
+        return {"broken": {"kind": cause.kind, "said": cause.said}}
     reason = f"{type(error).__name__}: {error}"
-    return {"status": "failed", "reason": reason, "traceback": "".join(traceback.format_exception(error))}
+    return {"ended": {"status": "failed", "reason": reason, "traceback": "".join(traceback.format_exception(error))}}
 
 
 def _to_tune(row: dict[str, Any], folder: Path) -> None:

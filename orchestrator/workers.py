@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_modules.data.splits import TrialData
-from orchestrator.trial import CHECKPOINT, Task, WorkerDied, ending, fit, where
+from orchestrator.trial import CHECKPOINT, Task, WorkerDied, fit, last_words, where
 
 LISTEN_S = 1.0  # between looks whether the workers are still there
 END_S = 20.0  # for workers to be gone, after which their owner's end takes them along
@@ -52,6 +52,8 @@ def run(trial: dict[str, Any], data: TrialData, task: Task, checkpoint: Any) -> 
                 if at_work:
                     continue
                 break
+            if "broken" in word:
+                raise WorkerDied(word["broken"]["said"])
             if "ended" in word:
                 tune.report(word)
                 return
@@ -137,7 +139,7 @@ def work(given: dict[str, Any]) -> None:
     except Exception as error:
         if _of_a_lost_worker(error):
             raise
-        words.put({"ended": ending(error)})
+        words.put(last_words(error))
 
 
 def _of_a_lost_worker(error: Exception) -> bool:

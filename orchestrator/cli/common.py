@@ -26,13 +26,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 @contextmanager
 def errors() -> Iterator[None]:
     """Turns refusals into a message and an exit code."""
-    from orchestrator.errors import Refused, StudyError
+    from orchestrator.errors import Interrupted, Refused, StudyError
 
     try:
         yield
     except Refused as error:
         print(error, file=sys.stderr)
         raise typer.Exit(WRONG if isinstance(error, StudyError) else CANNOT) from error
+    except Interrupted as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(FAILED) from error
     except KeyboardInterrupt:
         print("ended at once; a study that was running goes on with orchestrator resume", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None

@@ -50,7 +50,10 @@ def open_test(
     terms = terms or Terms()
     planned = plan.again(known, terms.fleet())
     _foresee(planned, progress)
-    with planned.folder.writer(progress.say) as writer, writer.beside(planned.folder.test_file) as record:
+    with (
+        planned.folder.writer(progress.say, goes_on="test") as writer,
+        writer.beside(planned.folder.test_file) as record,
+    ):
         provenance.go_on(planned)
         with following(planned.study, planned.folder, progress.say):
             if not _train(planned, known, seeds or known.study.test.seeds, writer, record, progress, terms):

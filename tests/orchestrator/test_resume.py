@@ -228,20 +228,31 @@ def test_trial_processes_that_die_or_stall_begin_again(small_study: Callable[...
     _, lines = process.communicate(timeout=250)
 
     assert process.returncode == 0, lines
-    assert "its process died; it goes on after epoch" in lines
+    assert "; it goes on after epoch" in lines
     assert "no report for 4" in lines
     check_exactly_planned(folder)
 
 
 @finds_processes
-def test_a_trial_whose_process_may_not_die_fails_alone(small_study: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_trial_whose_process_may_not_die_is_interrupted_alone_and_resume_goes_on_with_it(
+    small_study: Callable[..., Path], tmp_path: Path
+) -> None:
     search = "{trials_per_head: 2, scheduler: none, process_failures: 0}"
     process, folder = launch_until(small_study(**STUDY | {"search": search}), tmp_path, epochs=2)
     os.kill(a_trial_at_work(process), signal.SIGKILL)
-    told, lines = process.communicate(timeout=250)
-    failed = [trial for trial in folder.trials().values() if trial.status == "failed"]
+    _, lines = process.communicate(timeout=250)
+    (killed,) = (trial for trial in folder.trials().values() if trial.status == "running")
 
-    assert process.returncode == 3, lines
-    assert [trial.reason for trial in failed] == ["its process died 1 times"]
-    assert failed[0].name in told
+    assert process.returncode == 1, lines
+    assert killed.reason == "its process died, without a word of its own, as by SIGKILL"
+    assert lines.splitlines()[-2:] == [
+        f"the machine has broken off {killed.name}: {killed.reason}",
+        f"what is recorded is safe; go on with: orchestrator resume {folder}",
+    ]
     assert sum(trial.status == "completed" for trial in folder.trials().values()) == 3
+    assert f"{killed.name} interrupted: {killed.reason}" in said("status", folder)
+
+    resumed = orchestrator("resume", folder.root)
+    _, lines = resumed.communicate(timeout=250)
+    assert resumed.returncode == 0, lines
+    check_exactly_planned(folder)

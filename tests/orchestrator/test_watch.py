@@ -10,8 +10,9 @@ import pytest
 import ray
 
 from orchestrator import watch as watching
+from orchestrator.event_log import Trial
 from orchestrator.study import Search
-from orchestrator.watch import LEAST_S, TIMES, Watch
+from orchestrator.watch import LEAST_S, MOST_INTERRUPTED, TIMES, Watch
 
 
 class Clock:
@@ -21,11 +22,16 @@ class Clock:
         self.now, self.said = 1000.0, list[str]()
         self.killed: list[Any] = []
         self.stop = threading.Event()
+        self.trials: dict[str, Trial] = {}
         monkeypatch.setattr(watching.time, "monotonic", lambda: self.now)
         monkeypatch.setattr(ray, "kill", self.killed.append)
 
     def watch(self, planned: int = 8, **search: Any) -> Watch:
-        return Watch(Search(**search), planned, self.stop, self.said.append)
+        return Watch(Search(**search), planned, self.trials, self.stop, self.said.append)
+
+    def record(self, trial: Any, status: Any, reason: str = "") -> None:
+        name = trial.config["trial"]["name"]
+        self.trials[name] = Trial(name, "arcface", 0, 0, {}, status, reason)
 
     def pass_by(self, watch: Watch, seconds: float, *trials: Any) -> None:
         self.now += seconds
@@ -97,6 +103,7 @@ def test_nothing_stalls_where_that_is_off_or_the_trial_has_ended(clock: Clock) -
     watch.on_trial_start(0, [], known)
     clock.pass_by(watch, 1e6, known)
     watch = clock.watch(stalled_after_s=60)
+    clock.record(known, "failed")
     for end in (watch.on_trial_complete, watch.on_trial_error):
         watch.on_trial_start(0, [], known)
         end(0, [], known)
@@ -110,11 +117,39 @@ def test_a_study_whose_trials_keep_failing_ends(clock: Clock, most: Any, planned
     for number in range(may):
         known = trial(f"arcface-{number:03d}")
         if number % 2:
+            clock.record(known, "failed")
             watch.on_trial_error(0, [], known)
         else:
             watch.on_trial_result(0, [], known, {"ended": {"status": "failed"}})
     watch.on_trial_result(0, [], trial(), {"ended": {"status": "diverged"}})  # which is a result
     assert not clock.stop.is_set()
+    clock.record(trial("one-more"), "failed")
     watch.on_trial_error(0, [], trial("one-more"))
     assert clock.stop.is_set()
     assert clock.said == [f"{may + 1} trials have failed, {may} may (search.most_failures): it ends"]
+
+
+def test_what_the_machine_does_is_counted_apart_and_ends_a_search_sooner(clock: Clock) -> None:
+    watch = clock.watch(100, most_failures=50)
+    for number in range(MOST_INTERRUPTED):
+        known = trial(f"arcface-{number:03d}")
+        clock.record(known, "running", "its process died")
+        watch.on_trial_error(0, [], known)
+    assert not clock.stop.is_set()
+    watch.on_trial_complete(0, [], trial("one-that-came-to-its-end"))
+    for number in range(MOST_INTERRUPTED):
+        watch.on_trial_error(0, [], trial(f"arcface-{number:03d}"))
+    assert not clock.stop.is_set()
+    watch.on_trial_error(0, [], trial("arcface-000"))
+    assert clock.stop.is_set()
+    assert watch.broken == "the machine has broken off 4 trials one after another: its process died"
+    assert clock.said == []
+
+
+def test_a_full_disk_ends_a_search_at_once_and_short_memory_does_not(clock: Clock) -> None:
+    watch = clock.watch()
+    watch.on_trial_result(0, [], trial(), {"broken": {"kind": "memory", "said": "MemoryError"}})
+    assert not clock.stop.is_set()
+    full = "OSError: [Errno 28] No space left on device"
+    watch.on_trial_result(0, [], trial(), {"broken": {"kind": "disk", "said": full}})
+    assert (clock.stop.is_set(), watch.broken) == (True, full)

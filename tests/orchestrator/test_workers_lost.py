@@ -53,7 +53,7 @@ def test_lost_workers_and_a_lost_driver_cost_no_epoch(
     assert len(set(known)) == 4  # both began again
     launched.send_signal(signal.SIGKILL)
     _, said = launched.communicate()
-    assert "arcface-000: its process died; it goes on after epoch 1" in said
+    assert "; it goes on after epoch 1" in said
 
     resumed = orchestrator("resume", folder.root)
     _, said = resumed.communicate(timeout=250)
@@ -76,13 +76,14 @@ def test_lost_workers_and_a_lost_driver_cost_no_epoch(
         assert row["metrics"][own_mean] == pytest.approx(expected["metrics"][own_mean], abs=0.02)
 
 
-def test_a_trial_whose_workers_die_too_often_fails(small_study: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_trial_whose_workers_die_too_often_is_interrupted(small_study: Callable[..., Path], tmp_path: Path) -> None:
     study = small_study(**STUDY | {"search": "{trials_per_head: 1, scheduler: none, process_failures: 0}"})
     folder = StudyFolder(tmp_path / "small")
     launched = orchestrator("launch", study, "--results", tmp_path, "--set", "resources.workers=2")
     wait_for_epoch(1, folder, launched)
     os.kill(workers_of(launched)[0], signal.SIGKILL)  # the one that reports, or its partner
     _, said = launched.communicate(timeout=250)
-    assert launched.returncode == 3, said
+    assert launched.returncode == 1, said
     trial = folder.trials()["arcface-000"]
-    assert (trial.status, trial.reason) == ("failed", "its process died 1 times")
+    assert (trial.status, bool(trial.reason)) == ("running", True)
+    assert f"the machine has broken off arcface-000: {trial.reason}" in said
