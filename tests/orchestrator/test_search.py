@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator import Results, launch
-from orchestrator.errors import CannotRun, Problem
+from orchestrator import Results, event_log, launch, resume
+from orchestrator.errors import CannotRun, Interrupted, Problem
 from orchestrator.event_log import Writer
 from orchestrator.study import Study
 from search_spaces.heads import HEADS
@@ -76,15 +78,51 @@ def test_all_six_heads_are_searched_equally_recorded_and_handed_back(
     assert (repeated.params, repeated.seed) == (found.params, found.seed)
 
 
-@pytest.mark.usefixtures("search_alone")
-def test_one_trial_at_a_time_gives_the_same_search_again(load_small: Callable[..., Study], tmp_path: Path) -> None:
-    study = load_small(search="{trials_per_head: 2, concurrent_trials: 1}")
-    first, second = (launch(study, tmp_path / name) for name in ("first", "second"))
+@pytest.fixture(scope="module")
+def undisturbed(
+    shared_ray: None, write_small: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Results:
+    """A search that nobody disturbs, one trial at a time."""
+    root = tmp_path_factory.mktemp("undisturbed")
+    path = write_small(root, search="{trials_per_head: 2, concurrent_trials: 1}")
+    with alone():
+        return launch(Study.load(path), root / "results")
 
+
+def check_the_same(first: Results, second: Results) -> None:
     assert list(first.trials) == list(second.trials)
     for name, trial in first.trials.items():
         assert trial.params == second.trials[name].params
         assert [row["objective"] for row in trial.epochs] == [row["objective"] for row in second.trials[name].epochs]
+
+
+@pytest.mark.usefixtures("search_alone")
+def test_one_trial_at_a_time_gives_the_same_search_again(undisturbed: Results, tmp_path: Path) -> None:
+    check_the_same(undisturbed, launch(undisturbed.study, tmp_path))
+
+
+@pytest.mark.usefixtures("search_alone")
+def test_a_full_disk_breaks_a_search_off_and_costs_it_nothing(
+    undisturbed: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[bytes] = []
+
+    def write(file: int, line: bytes) -> None:
+        if len(written) == 5:
+            os.write(file, line[:20])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.write(file, line)
+        written.append(line)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(event_log, "_write", write)
+        with pytest.raises(Interrupted, match="No space left on device") as told:
+            launch(undisturbed.study, tmp_path)
+    folder = tmp_path / undisturbed.study.name
+    assert (folder / "trials.jsonl").read_bytes() == b"".join(written)
+    assert str(told.value).splitlines()[-1] == f"what is recorded is safe; go on with: orchestrator resume {folder}"
+    assert not (folder / "driver.json").exists()
+    check_the_same(undisturbed, resume(folder))
 
 
 @pytest.mark.usefixtures("search_alone")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pytorch_lightning
 import torch
 from ray import tune
 
@@ -158,6 +161,18 @@ def test_an_error_ends_the_trial_as_failed_with_its_reason_and_traceback(
     assert ended["status"] == "failed"
     assert ended["reason"].startswith("ValueError: scale must be at least")
     assert "angular.py" in ended["traceback"]
+
+
+def test_a_disk_that_a_checkpoint_does_not_fit_on_ends_no_trial(
+    data: TrialData, reports: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save(self: Any, path: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pytorch_lightning.Trainer, "save_checkpoint", save)
+    with pytest.raises(OSError, match="No space left on device"):  # for Tune, which begins it again
+        run_trial(config(), data, task())
+    assert reports == [{"broken": {"kind": "disk", "said": "OSError: [Errno 28] No space left on device"}}]
 
 
 def test_resetting_a_process_sets_every_seed_and_the_threads() -> None:
