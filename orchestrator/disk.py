@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +35,16 @@ class Spot:
 
     def __str__(self) -> str:
         return self.obstacle or f"{self.free_bytes / 1e9:.1f} GB free at {self.there}"
+
+
+def used_bytes(folder: Path) -> int:
+    """How much the files in a folder take, as far as they can be looked at."""
+    taken = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):  # removed meanwhile
+            found = path.lstat()
+            taken += found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return taken
 
 
 def make(folder: Path) -> None:

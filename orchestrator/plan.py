@@ -14,7 +14,7 @@ from typing import Any
 from lightning_modules.data import sources, splits
 from lightning_modules.data.images import DataError
 from lightning_modules.data.splits import TrialData
-from orchestrator import cautions, study_rules, temporary
+from orchestrator import cautions, disk, study_rules, temporary
 from orchestrator.commands import ours
 from orchestrator.disk import Spot
 from orchestrator.errors import CannotRun, Problem, StudyError
@@ -127,12 +127,12 @@ def make(study: Study, results: str | Path = "results", *, resuming: bool = Fals
     except DataError as error:
         place, rule, fix = UNFIT.get(type(error), ("data", "the images must be readable", ""))
         raise CannotRun([*_name(folder, resuming), Problem(place, rule, str(error), fix)]) from error
-    spaces, disk = study.spaces(data.num_classes), _disk_bytes(study, data)
+    spaces, disk_bytes = study.spaces(data.num_classes), _disk_bytes(study, data)
     refusals = [
         *_name(folder, resuming),
         *misfits(study, fleet),
         *_network(fleet),
-        *_disk(folder.root, disk),
+        *_disk(folder.root, disk_bytes, resuming),
         *_temporary(fleet),
         *_batches(study, data),
         *_grids(study, spaces),
@@ -141,7 +141,7 @@ def make(study: Study, results: str | Path = "results", *, resuming: bool = Fals
         raise CannotRun(refusals)
     slots = _slots(study, fleet)
     warnings = *_memory(study, data, fleet, slots), *cautions.of(study, data.num_classes), temporary.note()
-    return Plan(study, data, spaces, fleet, slots, folder, disk, tuple(filter(None, warnings)))
+    return Plan(study, data, spaces, fleet, slots, folder, disk_bytes, tuple(filter(None, warnings)))
 
 
 def again(results: Results, fleet: Fleet | None = None) -> Plan:
@@ -219,7 +219,9 @@ def _disk_bytes(study: Study, data: TrialData) -> int:
     return trials * (CHECKPOINTS * checkpoint + study.training.epochs * an_epoch) + mirrored + temporary.NEEDED_BYTES
 
 
-def _disk(root: Path, needed: int) -> Iterable[Problem]:
+def _disk(root: Path, needed: int, resuming: bool) -> Iterable[Problem]:
+    """A study that goes on needs no more than what it has not written yet."""
+    needed -= disk.used_bytes(root) if resuming else 0
     spot, elsewhere = Spot.of(root), "use --results elsewhere"
     if spot.obstacle:
         if not root.is_file():  # then its name is taken

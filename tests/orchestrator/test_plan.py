@@ -164,6 +164,23 @@ def test_a_full_disk_is_refused(tiny_study: MakeStudy, tmp_path: Path, monkeypat
     assert asked[0] == tmp_path
 
 
+def test_a_study_that_goes_on_needs_no_room_for_what_it_has_written(
+    tiny_study: MakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = tiny_study()
+    needed = plan.make(study, tmp_path, resuming=True).disk_bytes
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=needed - 1000))
+    with pytest.raises(CannotRun, match="the disk must have room"):
+        plan.make(study, tmp_path, resuming=True)
+    written = tmp_path / study.name / "ray/attempt-1/arcface-000"
+    written.mkdir(parents=True)
+    (written / "last.ckpt").write_bytes(bytes(1000))
+    (written / "gone").symlink_to(tmp_path / "nowhere")
+    assert plan.make(study, tmp_path, resuming=True).study == study
+    with pytest.raises(CannotRun, match="the disk must have room"):
+        plan.make(study, tmp_path / "elsewhere")
+
+
 @pytest.mark.parametrize(("size", "fix"), [(81, "write 64 or less"), (1024, "write 64 or less")])
 def test_a_batch_larger_than_the_training_images_is_refused(
     tiny_study: MakeStudy, tmp_path: Path, size: int, fix: str
