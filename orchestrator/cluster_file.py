@@ -7,13 +7,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
-from orchestrator import cluster_kuberay
+from orchestrator import cluster_kuberay, plain_yaml
 from orchestrator.errors import CannotRun, Problem, did_you_mean
 from orchestrator.fleet import CHIPS, Node
 from orchestrator.places import local
+from orchestrator.yaml_values import NotPlain
 
 RESOURCES = ("CPU", "GPU", "TPU", "memory", "object_store_memory")
 TPU_POD = re.compile(r"TPU-.+-head")
@@ -24,10 +22,11 @@ SECRET = re.compile(r"(?i)(api[_-]?key|secret|password|token)['\"]?\s*[=:]\s*['\
 def read(path: Path) -> dict[str, Any]:
     """The content of a cluster's YAML. Raises CannotRun where it is none."""
     try:
-        content = YAML(typ="safe", pure=True).load(local(path, "--cluster"))
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        content = plain_yaml.parse(plain_yaml.read(local(path, "--cluster"))).content
+    except NotPlain as error:
+        rule = "a cluster is described in YAML"
         raise CannotRun(
-            [Problem(str(path), "a cluster is described in YAML", f"{type(error).__name__}: {error}")]
+            Problem(f"{path}:{each.line or 1}", f"{rule}: {each.rule}", each.value, each.fix) for each in error.problems
         ) from error
     if not isinstance(content, dict):
         raise CannotRun([Problem(str(path), "a cluster is described by keys and values", type(content).__name__)])

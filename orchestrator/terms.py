@@ -7,9 +7,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.errors import CannotRun, Problem
+from orchestrator.errors import CannotRun, Problem, shown
 from orchestrator.fleet import Fleet
 
+LONGEST_S = 10 * 365 * 86_400.0
 SAVE_S = 120.0  # of a time budget at most, for an end that loses nothing: W&B, and Ray's own
 DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?:in)?)?(?:(\d+(?:\.\d+)?)s)?")
 
@@ -56,6 +57,6 @@ def seconds(written: str) -> float:
     match = DURATION.fullmatch(written.strip())
     hours, minutes, rest = (float(part or 0) for part in match.groups()) if match else (0.0, 0.0, 0.0)
     found = 3600 * hours + 60 * minutes + rest
-    if not found:
-        raise ValueError(f"a duration is written like 12h, 90m or 1h30m, not {written!r}")
+    if not 0 < found <= LONGEST_S:
+        raise ValueError(f"a duration is written like 12h, 90m or 1h30m, ten years at most, not {shown(written)}")
     return found

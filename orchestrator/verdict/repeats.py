@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from orchestrator.contest import Assignment
+from orchestrator.errors import Problem, StudyError
 from orchestrator.event_log import Trial
 from orchestrator.events import Event
 from orchestrator.searchers import bounded_seed
 from orchestrator.study import Study
+from orchestrator.study_types import MOST_SEEDS
 from orchestrator.verdict import evidence
 from orchestrator.verdict.evidence import Difference
 
@@ -28,7 +30,14 @@ Kind = Literal["seed", "final"]
 
 
 def fresh_seeds(study: Study, kind: Kind, number: int) -> list[int]:
-    """Seeds that no trial of the search had, each the same however many are asked for; others for another name."""
+    """Seeds that no trial of the search had, each the same however many are asked for; others for another name.
+
+    Raises StudyError for more than anyone trains with.
+    """
+    if number > MOST_SEEDS:
+        raise StudyError(
+            [Problem("seeds", f"at most {MOST_SEEDS} of a configuration", f"{number}", f"write {MOST_SEEDS}")]
+        )
     first = FAR + zlib.crc32(study.name.encode()) % APART + (APART if kind == "final" else 0)
     drawn = (bounded_seed(study.search.seed, first + each) for each in range(number + 1))
     return [seed for seed in drawn if seed != study.training.seed][:number]

@@ -37,8 +37,7 @@ HOMES = {  # framework → the only files that may import it
     "sklearn": {"lightning_modules/geometry/clusters.py", "orchestrator/plots/embedding.py"},
     "optuna": {"orchestrator/searchers.py", "orchestrator/dashboard.py"},
     "optuna_dashboard": {"orchestrator/dashboard.py"},
-    "ruamel": {f"orchestrator/{name}.py" for name in ("study_file", "plain_yaml", "yaml_values")}
-    | {"orchestrator/cluster_file.py"},
+    "ruamel": {f"orchestrator/{name}.py" for name in ("study_file", "plain_yaml", "yaml_values")},
     "typer": {
         f"orchestrator/cli/{name}.py" for name in ("__init__", "common", "running", "looking", "models", "remote")
     },

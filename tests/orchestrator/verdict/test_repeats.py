@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.contest import Assignment, Contest
+from orchestrator.errors import StudyError
 from orchestrator.event_log import Trial
 from orchestrator.study import Study
 from orchestrator.verdict import evidence
@@ -111,6 +112,11 @@ def test_a_fixed_training_seed_is_no_fresh_one(kind: Any) -> None:
         found = fresh_seeds(study(training_seed=taken), kind, 5)
         assert len(set(found)) == 5
         assert found[:4] == usual[:place] + usual[place + 1 :]
+
+
+def test_more_seeds_than_anyone_trains_with_are_refused() -> None:
+    with pytest.raises(StudyError, match="at most 1000"):
+        fresh_seeds(study(), "seed", 10**9)
 
 
 @given(seed=st.integers(0, 2**31 - 1), few=st.integers(0, 10), more=st.integers(0, 10), fixed=st.integers(0, 12))
