@@ -1,4 +1,4 @@
-"""Which NVIDIA GPUs this process may use: what CUDA would count, without torch and within two seconds.
+"""Which NVIDIA GPUs this process may use: what CUDA would count, without torch, and at once.
 
 What is there is told by `nvidia-smi`, or, where that gives no answer, by the driver's own list. What of it may be seen
 is told by CUDA_VISIBLE_DEVICES, read as CUDA reads it.
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from orchestrator.errors import shown
 
-ANSWER_S = 2.0
+ANSWER_S = 1.5
 ROOT = Path("/")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 NAMED = ("GPU-", "MIG-")

@@ -26,6 +26,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 @contextmanager
 def errors() -> Iterator[None]:
     """Turns refusals into a message and an exit code."""
+    from orchestrator import interruptions
     from orchestrator.errors import Interrupted, Refused, StudyError
 
     try:
@@ -35,6 +36,11 @@ def errors() -> Iterator[None]:
         raise typer.Exit(WRONG if isinstance(error, StudyError) else CANNOT) from error
     except Interrupted as error:
         print(error, file=sys.stderr)
+        raise typer.Exit(FAILED) from error
+    except (OSError, MemoryError) as error:
+        if (cause := interruptions.of(error)) is None or cause.kind == "other":
+            raise
+        print(f"{cause.said}\nnothing on record is lost; give the command again", file=sys.stderr)
         raise typer.Exit(FAILED) from error
     except KeyboardInterrupt:
         print("ended at once; a study that was running goes on with orchestrator resume", file=sys.stderr)

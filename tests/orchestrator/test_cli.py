@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -332,3 +333,17 @@ def test_the_package_runs_as_a_module(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (4, "")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+@pytest.mark.parametrize("verb", ["report", "best", "status"])
+def test_a_disk_that_is_full_or_fails_is_said_in_two_lines(
+    monkeypatch: pytest.MonkeyPatch, verb: str, number: int
+) -> None:
+    def full(*given: Any, **also: Any) -> Any:
+        raise OSError(number, "it failed", "a/file")
+
+    monkeypatch.setattr(Results, "__init__", full)
+    done = run(verb, "a-study")
+    said = f"OSError: [Errno {number}] it failed: 'a/file'\nnothing on record is lost; give the command again\n"
+    assert (done.exit_code, done.stderr) == (1, said)
