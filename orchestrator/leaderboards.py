@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
-from orchestrator import selection
+from orchestrator import code_history, selection
 from orchestrator.commands import ours, typed
 from orchestrator.event_log import Trial
 from orchestrator.records import StudyFolder
@@ -118,12 +118,14 @@ def verdicts(results: Results) -> list[Table | str]:
 
 
 def cautions(results: Results) -> list[str]:
-    """What weakens the numbers and must stand beside them: looks at the test images, and plans that grew."""
+    """What weakens the numbers and must stand beside them: looks at the test, plans that grew, several codes."""
     said = [results.test.sentence()] if results.test.openings else []
     if results.confirmation and results.confirmation.history:
         said.append(f"The confirmation was {results.confirmation.history}.")
     if results.chosen_after_a_look:
         said.append("CAUTION: it was confirmed further after the test images had been opened.")
+    if several := code_history.caution(results.provenance):
+        said.append(several)
     return said
 
 

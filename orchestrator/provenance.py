@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from orchestrator import __version__, fingerprint
+from orchestrator import __version__, code_history, continuity, fingerprint
 from orchestrator.event_log import now
 from orchestrator.files import write_atomic
 from orchestrator.plan import Plan
@@ -31,19 +31,29 @@ PACKAGES = (
 
 
 def first(plan: Plan) -> dict[str, Any]:
-    """The provenance of a launch, with an id of its own for the study."""
-    return {"study_id": secrets.token_hex(4), **collect(plan), "resumed": []}
+    """The provenance of a launch, with an id of its own for the study, and what tells it from every other."""
+    return {"study_id": secrets.token_hex(4), **collect(plan), **continuity.kept(plan), "resumed": []}
 
 
-def resumed(before: dict[str, Any], plan: Plan) -> dict[str, Any]:
-    """The provenance of a study that goes on, perhaps with other code or on another machine."""
-    return {**before, "resumed": [*before["resumed"], collect(plan)]}
+def resumed(before: dict[str, Any], plan: Plan, other_code: bool = False) -> dict[str, Any]:
+    """The provenance of a study that goes on, perhaps on another machine, and with what has changed since.
+
+    other_code: whether it was asked for that other code may train from now on.
+    """
+    entry = collect(plan)
+    if other_code and not code_history.is_accepted(before):
+        entry["other_code"] = True
+    known: dict[str, Any] = {}
+    for each in code_history.entries(before):
+        known |= each
+    entry |= {key: value for key, value in continuity.kept(plan).items() if known.get(key) != value}
+    return {**before, "resumed": [*before["resumed"], entry]}
 
 
-def go_on(plan: Plan) -> None:
+def go_on(plan: Plan, other_code: bool = False) -> None:
     """Writes down that a study goes on, now and here."""
     path = plan.folder.provenance_file
-    write_atomic(path, text(resumed(json.loads(path.read_text(encoding="utf-8")), plan)))
+    write_atomic(path, text(resumed(json.loads(path.read_text(encoding="utf-8")), plan, other_code)))
 
 
 def text(provenance: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator import interruptions, plan, provenance, report, training, winners
+from orchestrator import continuity, interruptions, plan, provenance, report, training, winners
 from orchestrator.commands import ours
 from orchestrator.contest import Contest, planned_trials
 from orchestrator.errors import CannotRun, Problem
@@ -44,12 +44,22 @@ def launch(
         return _run(planned, writer, progress, terms)
 
 
-def resume(folder: str | Path, progress: Progress | None = None, terms: Terms | None = None) -> Results:
-    """Goes on with an interrupted study to exactly the planned number of trials, there or elsewhere."""
-    terms, progress = terms or Terms(), progress or Silent()
-    planned = plan.again(Results(folder), terms.fleet())
+def resume(
+    folder: str | Path,
+    progress: Progress | None = None,
+    terms: Terms | None = None,
+    other_code: bool = False,
+) -> Results:
+    """Goes on with an interrupted study to exactly the planned number of trials, there or elsewhere.
+
+    other_code: with another version of the code that trains than it began with; every output will say so. Raises
+    CannotRun without that, and where the study or its images are not what they were.
+    """
+    known, terms, progress = Results(folder), terms or Terms(), progress or Silent()
+    continuity.refuse_changed(known)
+    planned = continuity.take_up(known, terms.fleet(), progress.say, other_code or known.finished)
     with planned.folder.writer(progress.say) as writer:
-        provenance.go_on(planned)
+        provenance.go_on(planned, other_code)
         return _run(planned, writer, progress, terms)
 
 
@@ -60,21 +70,25 @@ def confirm(
     racing: bool | None = None,
     progress: Progress | None = None,
     terms: Terms | None = None,
+    other_code: bool = False,
 ) -> Results:
     """Confirms a finished search with more configurations or more seeds than it was; never with fewer.
+
+    other_code: as for `resume`.
 
     Whoever adds seeds until a difference appears will find one by chance at last: decide on the number before looking.
     """
     known = Results(folder)
+    continuity.refuse_changed(known)
     if not known.searched or not known.best:
         value, fix = "it has no result", ""
         if not known.searched:
             value, fix = "it is not finished", f"{ours('resume', folder)} ends the search first"
         raise CannotRun([Problem(str(folder), "a finished search is confirmed, one with a result", value, fix)])
     terms, progress = terms or Terms(), progress or Silent()
-    planned = plan.again(known, terms.fleet())
+    planned = continuity.take_up(known, terms.fleet(), progress.say, other_code)
     with planned.folder.writer(progress.say) as writer:
-        provenance.go_on(planned)
+        provenance.go_on(planned, other_code)
         known = Results(planned.folder.root)  # as it stays from here on: nobody else writes
         before, asked = known.confirmation, _more(known, top, seeds, racing)
         if looks := known.test.openings:

@@ -24,6 +24,10 @@ class TrialData:
     pixel_mean: float
     pixel_std: float
 
+    def digest(self) -> str:
+        """A hash of all images and labels, and of which of them are for validation."""
+        return f"{self.train.digest()}-{self.validation.digest()}"
+
 
 class UnseenClassError(DataError):
     """Classes that cannot be left out; the message says which and why."""

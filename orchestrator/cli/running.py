@@ -63,6 +63,9 @@ TimeBudget = Annotated[
         "--time-budget", metavar="12h", parser=duration, help="End gracefully within that time; resume goes on."
     ),
 ]
+OtherCode = Annotated[
+    bool, typer.Option("--other-code", help="Go on though other code trained before; every output will say so.")
+]
 NextName = Annotated[bool, typer.Option("--next-name", help="If the name is taken, take name-2, name-3, …")]
 
 
@@ -129,6 +132,7 @@ def resume(
     address: Address = None,
     cluster: ClusterFile = None,
     time_budget: TimeBudget = None,
+    other_code: OtherCode = False,
     json: AsJson = False,
 ) -> None:
     """Go on with an interrupted study, to exactly the planned number of trials."""
@@ -138,7 +142,7 @@ def resume(
         from orchestrator.terms import Terms
 
         terms = Terms(address, cluster, time_budget)
-        _ended(run(folder, for_this_terminal(), terms), json, terms=terms)
+        _ended(run(folder, for_this_terminal(), terms, other_code), json, terms=terms)
 
 
 def confirm(
@@ -149,6 +153,7 @@ def confirm(
         bool | None, typer.Option("--racing/--no-racing", help="Stop configurations that are clearly behind.")
     ] = None,
     address: Address = None,
+    other_code: OtherCode = False,
     json: AsJson = False,
 ) -> None:
     """Train the best configurations of a finished search on more fresh seeds, or more configurations on them."""
@@ -157,7 +162,7 @@ def confirm(
         from orchestrator.search import confirm as run
         from orchestrator.terms import Terms
 
-        _ended(run(folder, top, seeds, racing, for_this_terminal(), Terms(address)), json)
+        _ended(run(folder, top, seeds, racing, for_this_terminal(), Terms(address), other_code), json)
 
 
 def unseal(
@@ -165,6 +170,7 @@ def unseal(
     seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="How many final models of each head.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Open it once more; every output will say so.")] = False,
     address: Address = None,
+    other_code: OtherCode = False,
     json: AsJson = False,
 ) -> None:
     """Open the sealed test set, once: trains each head's best on train and validation images, and measures it."""
@@ -173,7 +179,7 @@ def unseal(
         from orchestrator.terms import Terms
         from orchestrator.verdict import opening
 
-        ended = opening.open_test(folder, seeds, again, for_this_terminal(), Terms(address))
+        ended = opening.open_test(folder, seeds, again, for_this_terminal(), Terms(address), other_code)
         _ended(ended, json, interrupted=not ended.test.heads)
 
 

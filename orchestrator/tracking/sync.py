@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator import continuity
 from orchestrator.commands import ours
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.event_log import Trial
@@ -66,6 +67,7 @@ def sync(folder: str | Path, say: Callable[[str], None]) -> Synced:
     where the server refuses: what has arrived stays, and another `sync` goes on.
     """
     results = Results(folder)
+    continuity.refuse_changed(results)
     _refuse_while_mirrored(results)
     about = About.of(results)
     rule, value = "one process at a time sends a study", "another is at work"

@@ -14,7 +14,7 @@ import numpy as np
 from lightning_modules import blueprint
 from lightning_modules.data.images import LabelledImages
 from lightning_modules.data.splits import TrialData
-from orchestrator import __version__, checkpoints, plan, provenance, report, training, trial
+from orchestrator import __version__, checkpoints, continuity, provenance, report, training, trial
 from orchestrator.commands import ours
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.event_log import Trial, Writer
@@ -37,6 +37,7 @@ def open_test(
     again: bool = False,
     progress: Progress | None = None,
     terms: Terms | None = None,
+    other_code: bool = False,
 ) -> Results:
     """Trains the best of each head on train and validation images on fresh seeds, and measures it on the test images.
 
@@ -44,17 +45,18 @@ def open_test(
     before the test is opened, it goes on where it was. Returns the results; `Results.test` has the numbers.
     """
     known, progress = Results(folder), progress or Silent()
+    continuity.refuse_changed(known)
     refuse_unfinished(known)
     if not known.test.half_open:
         refuse_opened(known, again)
     terms = terms or Terms()
-    planned = plan.again(known, terms.fleet())
+    planned = continuity.take_up(known, terms.fleet(), progress.say, other_code)
     _foresee(planned, progress)
     with (
         planned.folder.writer(progress.say, goes_on="test") as writer,
         writer.beside(planned.folder.test_file) as record,
     ):
-        provenance.go_on(planned)
+        provenance.go_on(planned, other_code)
         with following(planned.study, planned.folder, progress.say):
             if not _train(planned, known, seeds or known.study.test.seeds, writer, record, progress, terms):
                 return Results(folder)

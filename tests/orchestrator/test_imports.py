@@ -106,6 +106,10 @@ LIGHT = (
     "comparison",
     "dashboard",
     "vectors",
+    "continuity",
+    "provenance",
+    "scratch",
+    "verdict/test_set",
     "export",
     "report/__init__",
 )
