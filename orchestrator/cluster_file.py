@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator import cluster_kuberay, plain_yaml
+from orchestrator import cluster_kuberay, cluster_shape, plain_yaml
 from orchestrator.errors import CannotRun, Problem, did_you_mean
 from orchestrator.fleet import CHIPS, Node
 from orchestrator.places import local
@@ -22,14 +22,17 @@ SECRET = re.compile(r"(?i)(api[_-]?key|secret|password|token)['\"]?\s*[=:]\s*['\
 def read(path: Path) -> dict[str, Any]:
     """The content of a cluster's YAML. Raises CannotRun where it is none."""
     try:
-        content = plain_yaml.parse(plain_yaml.read(local(path, "--cluster"))).content
+        written = plain_yaml.parse(plain_yaml.read(local(path, "--cluster")))
     except NotPlain as error:
         rule = "a cluster is described in YAML"
         raise CannotRun(
             Problem(f"{path}:{each.line or 1}", f"{rule}: {each.rule}", each.value, each.fix) for each in error.problems
         ) from error
+    content = written.content
     if not isinstance(content, dict):
         raise CannotRun([Problem(str(path), "a cluster is described by keys and values", type(content).__name__)])
+    if found := cluster_shape.problems(written):
+        raise CannotRun(found, str(path))
     return content
 
 

@@ -192,6 +192,40 @@ def test_what_is_no_cluster_file_is_refused(tmp_path: Path, content: str | None)
     assert re.match(rf"{path}(:1)?\n  rule   a cluster is described", done.stderr)
 
 
+HEAD = "kind: RayCluster\nspec:\n  headGroupSpec: {template: {spec: {containers: [{}]}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "place", "rule"),
+    [
+        ("max_workers: many", "1: max_workers", "must be a valid integer"),
+        ("available_node_types:\n  head: 3", "2: available_node_types.head", "must be a mapping of keys"),
+        (
+            "available_node_types: {head: {resources: {CPU: .inf}}}",
+            "1: available_node_types.head.resources.CPU",
+            "finite",
+        ),
+        ("available_node_types: {head: {max_workers: 1e300}}", "1: available_node_types.head.max_workers", "integer"),
+        ("head_start_ray_commands: ray start", "1: head_start_ray_commands", "must be a valid list"),
+        ("kind: RayCluster", "1: spec", "is required"),
+        ("kind: RayCluster\nspec: {}", "2: spec.headGroupSpec", "is required"),
+        (HEAD.replace("[{}]", "[]"), "3: spec.headGroupSpec.template.spec.containers", "must name at least one"),
+        (HEAD + "  workerGroupSpecs: [3]", "4: spec.workerGroupSpecs.0", "must be a mapping of keys"),
+        (HEAD + "  authOptions: token", "4: spec.authOptions", "must be a mapping of keys"),
+    ],
+)
+def test_a_cluster_file_of_another_shape_is_refused_with_its_line(
+    tmp_path: Path, content: str, place: str, rule: str
+) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text(content)
+    with pytest.raises(CannotRun) as caught:
+        cluster_file.read(path)
+    said = str(caught.value).splitlines()
+    assert said[0] == f"{path}:{place}"
+    assert rule in said[1]
+
+
 def test_a_study_whose_trials_fit_no_node_is_4(tiny_study: Callable[..., Study], tmp_path: Path) -> None:
     (tmp_path / "large.yaml").write_text(tiny_study(resources={"cpu": 16.0}).to_yaml())
     done = run("--cluster", OURS, "--study", tmp_path / "large.yaml")
