@@ -27,6 +27,7 @@ OBJECT_STORE_BYTES = 512 * 2**20  # beyond the dataset itself: Ray's own minimum
 # Read by Ray when it is imported or started, here and in the processes it starts.
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # the recorder says in a line what a page of traceback does
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # trials.jsonl is the record; Tune's JSON and CSV copies are not read
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is search.py's, for Tune's own hides that a search was cut short
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a diverged trial's last report has no metric
@@ -97,7 +98,7 @@ def local_ray(cpus: int, gpus: int, data_bytes: int, folder: Path) -> Iterator[N
             num_gpus=gpus,
             include_dashboard=False,
             log_to_driver=False,
-            logging_level=logging.ERROR,
+            logging_level=logging.CRITICAL,
             object_store_memory=OBJECT_STORE_BYTES + 2 * data_bytes,
             _temp_dir=str(folder),
         )

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import errno
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from orchestrator import cgroups
+from orchestrator import cgroups, temporary
 from orchestrator.commands import ours
+from orchestrator.disk import Spot
 from orchestrator.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -164,5 +166,9 @@ def broken_off(folder: StudyFolder, verb: str) -> Iterator[None]:
 
 
 def _sentence(reason: str, folder: StudyFolder, verb: str) -> str:
+    """What happened, where room is short now, what is safe, and how to go on."""
+    spots = map(Spot.of, (folder.root, Path(tempfile.gettempdir())))
+    short = [str(spot) for spot in spots if not spot.obstacle and spot.free_bytes < temporary.NEEDED_BYTES]
+    reason = "; ".join(dict.fromkeys((reason, *short)))
     safe = f"what is recorded is safe; go on with: {ours(verb, folder)}"
     return f"{reason}\n{safe if folder.exists() else 'nothing was begun; launch it again'}"

@@ -102,8 +102,9 @@ class Search(Section):
     joint: one searcher over head and settings, which gives the trials to the heads that promise most. objectives: with
     separation beside accuracy, the searcher looks for the whole front. allow_unequal: heads may search more than
     MOST_SEARCHED settings. stalled_after_s: how long a trial may report nothing before its process is ended; 0 is for
-    ever. most_failures: how many trials may fail before the search ends. start_at: configurations that the first
-    trials take, such as --start-from finds.
+    ever. process_failures: how often a trial that the machine broke off begins again at once. most_failures: how many
+    trials may fail by themselves before the search ends. start_at: configurations that the first trials take, such as
+    --start-from finds.
     """
 
     trials_per_head: Annotated[int, Field(ge=1, le=100_000)] = 20

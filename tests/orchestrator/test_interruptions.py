@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -205,6 +208,14 @@ def test_what_is_safe_and_how_to_go_on_is_said(tmp_path: Path) -> None:
         raise Interrupted("the machine has broken off arcface-000")
     safe = f"what is recorded is safe; go on with: orchestrator test '{folder}'"
     assert str(after.value).splitlines() == ["the machine has broken off arcface-000", safe]
+
+
+def test_where_room_is_short_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10**7 if path == tmp_path else 10**12))
+    with pytest.raises(Interrupted) as told, StudyFolder(tmp_path).writer():
+        raise full()
+    assert str(told.value).startswith(f"OSError: [Errno 28] No space left on device; 0.0 GB free at {tmp_path}\n")
 
 
 @pytest.mark.parametrize("error", [CannotRun([Problem("a", "b")]), ConnectionError("elsewhere"), ValueError("a bug")])
