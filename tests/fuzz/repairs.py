@@ -8,28 +8,50 @@ from collections.abc import Iterator
 from typing import Any
 
 from orchestrator import plain_yaml
-from orchestrator.errors import Problem
 from orchestrator.plain_yaml import NotPlain
 
 RENAME = re.compile(r"did you mean (\S+)\?")
 NEAREST = re.compile(r"the nearest valid value is (\S+)|degrees\? \S+ = (\S+) rad")
 KEY_VALUE = re.compile(r"([a-z_.]+): ([\w.+-]+)( or less)?")
+KNOWN = re.compile(r"there are (\w+)(, .*)?")
+IN_RANGE = re.compile(r"must be (?:greater|less) than( or equal to)? (\S+)")
+EXAMPLES: dict[str, Any] = {
+    "write true or false": True,
+    "write a text": "text",
+    "write a shorter one": "text",
+    "remove them": "text",
+    "write something like my-study": "my-study",
+    "write a whole number, without quotes or a point": 20,
+    "write a whole number, or auto": 20,
+    "write a number, without quotes": 1.5,
+    "write a number": 0.02,
+    "write {min: 0.1, max: 0.5}": {"min": 0.1, "max": 0.5},
+    "write {values: [0.1, 0.2]}": {"values": [0.1, 0.2]},
+    "write 0.3, {values: [a, b]} or {min: 0.1, max: 0.5}": {"min": 0.1, "max": 0.5},
+    "write keys below it, one a line": {},
+    "write 0, or 0.0001": 0.0001,
+}
 DISTRIBUTION = ("distribution", "min", "max", "q")
 
 
-def repaired(content: dict[str, Any], problem: Problem) -> Iterator[dict[str, Any]]:
+def repaired(content: dict[str, Any], place: str, rule: str, fix: str) -> Iterator[dict[str, Any]]:
     """The study as each way that the fix offers would have it; none where only a person can tell."""
-    if found := RENAME.fullmatch(problem.fix):
-        if problem.rule.startswith("must be"):
-            yield from _changed(content, {problem.place: found[1]})
+    if fix in EXAMPLES:
+        yield from _changed(content, {place: EXAMPLES[fix]})
+    elif fix == "write a number in that range":
+        if found := IN_RANGE.fullmatch(rule):
+            yield from _changed(content, {place: _value(found[2]) - (not found[1])})
+    elif found := RENAME.fullmatch(fix) or KNOWN.fullmatch(fix):
+        if rule.startswith("must be"):
+            yield from _changed(content, {place: found[1]})
         else:
-            yield from _renamed(content, problem.place, found[1])
-    elif found := NEAREST.fullmatch(problem.fix):
-        if not isinstance(_at(content, problem.place), dict | list):
-            yield from _changed(content, {problem.place: _value(found[1] or found[2])})
-    elif problem.fix.startswith(("write ", "remove it, or ", "remove path, or ")):
-        for way in problem.fix.split(", or "):
-            yield from _way(content, problem.place, way.removeprefix("write "))
+            yield from _renamed(content, place, found[1])
+    elif found := NEAREST.fullmatch(fix):
+        if not isinstance(_at(content, place), dict | list):
+            yield from _changed(content, {place: _value(found[1] or found[2])})
+    elif fix.startswith(("write ", "remove it, or ", "remove path, or ")):
+        for way in fix.split(", or "):
+            yield from _way(content, place, way.removeprefix("write "))
 
 
 def _way(content: dict[str, Any], place: str, way: str) -> Iterator[dict[str, Any]]:

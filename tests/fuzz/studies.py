@@ -87,7 +87,7 @@ def _check_fixes(problems: Iterable[Problem], path: Path, folder: Path) -> None:
     if not isinstance(content, dict):
         return
     for problem in [*problems][:3]:
-        for mended in repairs.repaired(content, problem):
+        for mended in repairs.repaired(content, problem.place, problem.rule, problem.fix):
             (folder / "mended.yaml").write_text(json.dumps(mended), encoding="utf-8")
             try:
                 plan.make(Study.load(folder / "mended.yaml"), folder / "results", fleet=FLEET)
