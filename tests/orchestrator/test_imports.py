@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("orchestrator", "lightning_modules", "search_spaces")
@@ -133,13 +131,18 @@ HEAVY = {
 
 
 @cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse((ROOT / path).read_text(encoding="utf-8"))
+
+
+@cache
 def imported(path: Path, inside_functions: bool = True) -> tuple[str, ...]:
     """The modules that a file imports, those under TYPE_CHECKING left out; with or without those in functions."""
     return tuple(_imported(path, inside_functions))
 
 
 def _imported(path: Path, inside_functions: bool) -> Iterator[str]:
-    todo: list[ast.AST] = [ast.parse((ROOT / path).read_text(encoding="utf-8"))]
+    todo: list[ast.AST] = [parsed(path)]
     while todo:
         node = todo.pop()
         if isinstance(node, ast.Import):
@@ -158,6 +161,11 @@ def packages(path: Path, inside_functions: bool = True) -> set[str]:
     return {module.partition(".")[0] for module in imported(path, inside_functions)}
 
 
+def strangers(files: Iterable[Path], found: Callable[[Path], set[str]]) -> dict[str, set[str]]:
+    """Of each file what it imports and may not, where there is anything."""
+    return {str(path): names for path in files if (names := found(path))}
+
+
 def test_the_walk_sees_imports_at_the_top_and_in_functions() -> None:
     assert "ray" in packages(Path("orchestrator/budget.py"), inside_functions=False)
     assert "ray" in packages(Path("orchestrator/trial.py"))
@@ -165,36 +173,37 @@ def test_the_walk_sees_imports_at_the_top_and_in_functions() -> None:
     assert len(SOURCES) > 30
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=str)
-def test_imports_point_one_way(path: Path) -> None:
-    allowed = {"orchestrator": set(PACKAGES)}.get(path.parts[0], {path.parts[0]})
-    assert packages(path) & set(PACKAGES) <= allowed
+def test_imports_point_one_way() -> None:
+    allowed = {package: {package} for package in PACKAGES} | {"orchestrator": set(PACKAGES)}
+    assert strangers(SOURCES, lambda path: (packages(path) & set(PACKAGES)) - allowed[path.parts[0]]) == {}
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=str)
-def test_each_framework_stays_in_its_files(path: Path) -> None:
-    strangers = [name for name, homes in HOMES.items() if name in packages(path) and path.as_posix() not in homes]
-    assert strangers == []
+def test_each_framework_stays_in_its_files() -> None:
+    def from_home(path: Path) -> set[str]:
+        return {name for name, homes in HOMES.items() if name in packages(path) and path.as_posix() not in homes}
+
+    assert strangers(SOURCES, from_home) == {}
 
 
-@pytest.mark.parametrize("path", [path for path in SOURCES if path.parts[0] == "search_spaces"], ids=str)
-def test_search_spaces_knows_only_the_standard_library_numpy_and_pydantic(path: Path) -> None:
-    assert packages(path) - set(sys.stdlib_module_names) <= {"search_spaces", "numpy", "pydantic", "pydantic_core"}
+def test_search_spaces_knows_only_the_standard_library_numpy_and_pydantic() -> None:
+    allowed = {*sys.stdlib_module_names, "search_spaces", "numpy", "pydantic", "pydantic_core"}
+    files = [path for path in SOURCES if path.parts[0] == "search_spaces"]
+    assert strangers(files, lambda path: packages(path) - allowed) == {}
 
 
-@pytest.mark.parametrize("name", LIGHT)
-def test_planning_and_choosing_load_no_framework(name: str) -> None:
-    assert not packages(Path(f"orchestrator/{name}.py"), inside_functions=False) & HEAVY
+def test_planning_and_choosing_load_no_framework() -> None:
+    files = [Path(f"orchestrator/{name}.py") for name in LIGHT]
+    assert strangers(files, lambda path: packages(path, inside_functions=False) & HEAVY) == {}
 
 
-@pytest.mark.parametrize("path", [*SOURCES, *TESTS], ids=str)
-def test_no_file_is_longer_than_350_lines(path: Path) -> None:
-    assert len((ROOT / path).read_text(encoding="utf-8").splitlines()) <= 350
+def test_no_file_is_longer_than_350_lines() -> None:
+    lengths = {str(path): len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in [*SOURCES, *TESTS]}
+    assert {path: length for path, length in lengths.items() if length > 350} == {}
 
 
-@pytest.mark.parametrize("path", [path for path in SOURCES if path.name != "__main__.py"], ids=str)
-def test_every_file_says_what_it_is(path: Path) -> None:
-    assert ast.get_docstring(ast.parse((ROOT / path).read_text(encoding="utf-8")))
+def test_every_file_says_what_it_is() -> None:
+    files = [path for path in SOURCES if path.name != "__main__.py"]
+    assert [str(path) for path in files if not ast.get_docstring(parsed(path))] == []
 
 
 def test_a_trial_knows_no_test_images_and_no_wandb() -> None:
