@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.orchestrator.processes import below, orchestrator
+from tests.orchestrator.processes import PATIENCE_S, below, orchestrator
 
 RAY = str(Path(sys.executable).with_name("ray"))
 STORE_BYTES = 100 * 2**20  # of each node, for objects
@@ -92,7 +92,7 @@ class Cluster:
             streams: Any = {"stdout": out, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
             node = subprocess.Popen(command, env=self.environment | more, **streams)
         self.nodes.append(node)
-        end = time.monotonic() + 200
+        end = time.monotonic() + PATIENCE_S
         while b"Ray runtime started" not in said.read_bytes():
             assert node.poll() is None, said.read_text()
             assert time.monotonic() < end, said.read_text()

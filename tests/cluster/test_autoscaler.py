@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from orchestrator.records import StudyFolder
 from tests.cluster.conftest import Cluster
+from tests.orchestrator.processes import PATIENCE_S
 
 FAKE_PORT = 6379
 HEAD_ID = "f" * 51 + "00000"
@@ -72,7 +73,7 @@ def test_it_starts_the_nodes_that_trials_need_and_each_sees_its_own_devices(
     folder = StudyFolder(tmp_path / "small")
     words = ("launch", small_study(**STUDY), "--results", tmp_path, "--address", cluster.address, "--cluster", file)
     driver = launch(*words)
-    _, said = driver.communicate(timeout=280)  # type: ignore[attr-defined]
+    _, said = driver.communicate(timeout=PATIENCE_S)  # type: ignore[attr-defined]
     placed = {event["trial"]: event for event in folder.events() if event["event"] == "placed"}
     assert set(placed) == {"softmax-000", "arcface-000", "cosface-000"}, said
     assert placed["arcface-000"]["CUDA_VISIBLE_DEVICES"] == "0"

@@ -17,6 +17,7 @@ from orchestrator import jobs
 from orchestrator.errors import CannotRun, StudyError
 from orchestrator.results import Results
 from tests.cluster.conftest import Cluster
+from tests.orchestrator.processes import PATIENCE_S
 from tests.readme import JOBS, ROOT, placed
 
 SUBMIT, FOLLOW = JOBS
@@ -64,7 +65,7 @@ def test_a_study_is_sent_followed_left_alone_followed_again_and_fetched(
         assert line, (seen, sent.communicate())
         seen += line
     sent.send_signal(signal.SIGINT)
-    printed, told = sent.communicate(timeout=60)
+    printed, told = sent.communicate(timeout=PATIENCE_S)
     assert sent.returncode == 0
     assert "the study goes on without you" in told
     name = printed.split()[1]
@@ -72,14 +73,14 @@ def test_a_study_is_sent_followed_left_alone_followed_again_and_fetched(
     assert f"orchestrator stop {google_runs}/sent" in printed
 
     again = laptop(*placed(FOLLOW, {**places, "digits-3fa9c1": name}))
-    _, told = again.communicate(timeout=250)
+    _, told = again.communicate(timeout=PATIENCE_S)
     assert again.returncode == 0, told
     assert [line for line in seen.splitlines() if line in told.splitlines()] == seen.splitlines()  # from its beginning
     assert told.count("epoch 3/3") == 2
     assert "arcface-001 completed" in told
 
     fetched = laptop("fetch", f"{google_runs}/sent", "--into", tmp_path / "mine")
-    assert fetched.wait(timeout=60) == 0
+    assert fetched.wait(timeout=PATIENCE_S) == 0
     mine = Results(tmp_path / "mine" / "sent")
     assert mine.finished
     assert {len(trial.epochs) for trial in mine.trials.values()} == {3}

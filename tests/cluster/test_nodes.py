@@ -1,4 +1,4 @@
-"""A study over several nodes: it uses all of them, loses one and goes on, and takes in one that comes later."""
+"""A study over several nodes: it uses all of them, also those that come later, and goes on where one is lost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from orchestrator.records import StudyFolder
 from orchestrator.storage.home import inside
 from tests.cluster.conftest import Cluster
-from tests.orchestrator.processes import epochs_on_record, wait_until
+from tests.orchestrator.processes import PATIENCE_S, epochs_on_record, wait_until
 from tests.readme import CLUSTER, ROOT, placed
 
 Launch = Callable[..., subprocess.Popen[str]]
@@ -51,18 +51,27 @@ def check_exactly_planned(folder: StudyFolder, trials: int, epochs: int) -> None
     assert {event["status"] for event in events if event["event"] == "end"} == {"completed"}
 
 
-def test_a_node_that_dies_costs_no_trial(
-    cluster: Cluster, launch: Launch, small_study: Callable[..., Path], tmp_path: Path
+def test_nodes_that_come_later_are_used_and_one_that_dies_costs_no_trial(
+    cluster: Cluster,
+    launch: Launch,
+    small_study: Callable[..., Path],
+    google_runs: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """A search of one node, in the README's words, takes in two more, and goes on where one of them is lost."""
     cluster.head()
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)  # on a node of its own `auto` finds it without
+    _, words = CLUSTER
+    places_of = {"digits.yaml": small_study(**STUDY), "ray_cluster.yaml": ROOT / "ray_cluster.yaml"}
+    driver = launch(*placed(words, places_of))
+    folder = StudyFolder(inside(google_runs, "small"))
+    wait_until(lambda: epochs_on_record(folder) >= 1, driver)
     cluster.join()
     lost = cluster.join()
-    folder = StudyFolder(tmp_path / "small")
-    driver = launch("launch", small_study(**STUDY), "--results", tmp_path, "--address", cluster.address)
     name = cluster.id_of(lost)
-    wait_until(lambda: bool(at_work(folder, name)), driver, seconds=150)
+    wait_until(lambda: bool(at_work(folder, name)), driver)
     cluster.kill(lost)
-    _, said = driver.communicate(timeout=250)
+    _, said = driver.communicate(timeout=PATIENCE_S)
     assert driver.returncode == 0, said
     check_exactly_planned(folder, trials=3, epochs=EPOCHS)
     assert len({node for nodes in places(folder).values() for node in nodes}) == 3
@@ -70,25 +79,3 @@ def test_a_node_that_dies_costs_no_trial(
     assert moved
     assert all(name in nodes[:-1] and nodes[-1] != name for nodes in moved)
     assert "; it goes on after epoch" in said
-
-
-def test_a_node_that_comes_later_is_used(
-    cluster: Cluster,
-    launch: Launch,
-    small_study: Callable[..., Path],
-    google_runs: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    cluster.head()
-    monkeypatch.setenv("RAY_ADDRESS", cluster.address)  # on a node of its own `auto` finds it without
-    long = {"training": "{epochs: 9, batch_size: 16}", "search": "{trials_per_head: 2, scheduler: none}"}
-    study = small_study(**STUDY | long)  # so that three trials are still to come when the node is there
-    _, words = CLUSTER
-    driver = launch(*placed(words, {"digits.yaml": study, "ray_cluster.yaml": ROOT / "ray_cluster.yaml"}))
-    folder = StudyFolder(inside(google_runs, "small"))
-    wait_until(lambda: epochs_on_record(folder) >= 1, driver, seconds=150)
-    cluster.join()
-    _, said = driver.communicate(timeout=250)
-    assert driver.returncode == 0, said
-    check_exactly_planned(folder, trials=2, epochs=9)
-    assert len({node for nodes in places(folder).values() for node in nodes}) == 2

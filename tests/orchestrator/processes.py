@@ -17,6 +17,7 @@ from orchestrator.records import StudyFolder
 from tests.orchestrator.alone import SEARCH_ALONE
 
 Found = TypeVar("Found")
+PATIENCE_S = 800.0  # a guard against waiting for ever, and no measure: a busy neighbour makes everything slow
 STARTED: list[subprocess.Popen[str]] = []
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # As in all that a shell starts in the background: a program that a test starts would not hear of its Ctrl-C either.
@@ -41,7 +42,7 @@ def orchestrator(
     return STARTED[-1]
 
 
-def wait_until(reached: Callable[[], Found], process: subprocess.Popen[str], seconds: float = 120) -> Found:
+def wait_until(reached: Callable[[], Found], process: subprocess.Popen[str], seconds: float = PATIENCE_S) -> Found:
     """Looks again and again, as long as the program is at work, until there is something; gives what it is."""
     end = time.monotonic() + seconds
     while not (found := reached()):

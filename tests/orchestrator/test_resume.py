@@ -25,9 +25,8 @@ from orchestrator.event_log import Trial
 from orchestrator.records import StudyFolder
 from orchestrator.study import Study
 from orchestrator.trial import Task, run_trial
-from tests.orchestrator.processes import below, epochs_on_record, orchestrator, wait_until
+from tests.orchestrator.processes import PATIENCE_S, below, epochs_on_record, orchestrator, wait_until
 
-pytestmark = pytest.mark.timeout(600)  # five drivers, one after another, are the first test's
 STUDY = {
     "heads": "{arcface: , sphereface: }",
     "training": "{epochs: 3, batch_size: 16}",
@@ -109,7 +108,7 @@ def interrupt(process: subprocess.Popen[str], folder: StudyFolder, how: str) -> 
     stop = said("stop", folder) if how == "stop" else ""
     if not stop:
         process.send_signal(SIGNALS[how])
-    printed, told = process.communicate(timeout=100)
+    printed, told = process.communicate(timeout=PATIENCE_S)
     written = folder.trials_file.read_bytes()
     return Interruption(process.returncode, printed, told, status, stop, folder.driver(), folder.trials(), written)
 
@@ -141,7 +140,7 @@ def interrupted(write_small: Callable[..., Path], tmp_path_factory: pytest.TempP
         if how == "killed":
             assert scratch.exists()
         process = orchestrator("resume", folder.root)
-    printed, told = process.communicate(timeout=200)
+    printed, told = process.communicate(timeout=PATIENCE_S)
     return Interrupted(folder, found, scratch, subprocess.CompletedProcess("", process.returncode, printed, told))
 
 
@@ -204,7 +203,7 @@ def test_a_driver_that_is_ended_while_ray_starts_says_so_too(small_study: Callab
         time.sleep(0.02)
     time.sleep(1.5)
     process.send_signal(signal.SIGTERM)
-    told, _ = process.communicate(timeout=100)
+    told, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert "orchestrator resume" in told
     assert folder.driver() is None
@@ -225,7 +224,7 @@ def test_trial_processes_that_die_or_stall_begin_again(small_study: Callable[...
     os.kill(a_trial_at_work(process), signal.SIGKILL)
     wait_until(lambda: epochs_on_record(folder) >= 5, process)
     os.kill(a_trial_at_work(process), signal.SIGSTOP)
-    _, lines = process.communicate(timeout=250)
+    _, lines = process.communicate(timeout=PATIENCE_S)
 
     assert process.returncode == 0, lines
     assert "; it goes on after epoch" in lines
@@ -240,7 +239,7 @@ def test_a_trial_whose_process_may_not_die_is_interrupted_alone_and_resume_goes_
     search = "{trials_per_head: 2, scheduler: none, process_failures: 0}"
     process, folder = launch_until(small_study(**STUDY | {"search": search}), tmp_path, epochs=2)
     os.kill(a_trial_at_work(process), signal.SIGKILL)
-    _, lines = process.communicate(timeout=250)
+    _, lines = process.communicate(timeout=PATIENCE_S)
     (killed,) = (trial for trial in folder.trials().values() if trial.status == "running")
 
     assert process.returncode == 1, lines
@@ -253,6 +252,6 @@ def test_a_trial_whose_process_may_not_die_is_interrupted_alone_and_resume_goes_
     assert f"{killed.name} interrupted: {killed.reason}" in said("status", folder)
 
     resumed = orchestrator("resume", folder.root)
-    _, lines = resumed.communicate(timeout=250)
+    _, lines = resumed.communicate(timeout=PATIENCE_S)
     assert resumed.returncode == 0, lines
     check_exactly_planned(folder)

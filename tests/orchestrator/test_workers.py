@@ -109,7 +109,6 @@ def heard(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[i
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="finds Ray's worker processes in /proc"),
-    pytest.mark.timeout(580),  # Ray Train starts the workers of each trial anew
 ]
 
 

@@ -17,7 +17,7 @@ from orchestrator import plan, training
 from orchestrator.records import StudyFolder
 from orchestrator.study import Study
 from orchestrator.trial import Task, run_trial
-from tests.orchestrator.processes import below, orchestrator, wait_until
+from tests.orchestrator.processes import PATIENCE_S, below, orchestrator, wait_until
 
 STUDY = {
     "heads": "{arcface: {lr: {value: 0.001}, head_lr: {value: 0.001}}}",  # at higher ones rounding grows with the steps
@@ -27,12 +27,11 @@ STUDY = {
 }
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="finds Ray's worker processes in /proc"),
-    pytest.mark.timeout(580),  # Ray Train starts the workers three times
 ]
 
 
 def wait_for_epoch(epoch: int, folder: StudyFolder, process: subprocess.Popen[str]) -> None:
-    wait_until(lambda: any(event.get("epoch") == epoch for event in folder.events()), process, seconds=200)
+    wait_until(lambda: any(event.get("epoch") == epoch for event in folder.events()), process)
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[int]:
@@ -56,7 +55,7 @@ def test_lost_workers_and_a_lost_driver_cost_no_epoch(
     assert "; it goes on after epoch 1" in said
 
     resumed = orchestrator("resume", folder.root)
-    _, said = resumed.communicate(timeout=250)
+    _, said = resumed.communicate(timeout=PATIENCE_S)
     assert resumed.returncode == 0, said
     trial = folder.trials()["arcface-000"]
     assert trial.status == "completed"
@@ -82,7 +81,7 @@ def test_a_trial_whose_workers_die_too_often_is_interrupted(small_study: Callabl
     launched = orchestrator("launch", study, "--results", tmp_path, "--set", "resources.workers=2")
     wait_for_epoch(1, folder, launched)
     os.kill(workers_of(launched)[0], signal.SIGKILL)  # the one that reports, or its partner
-    _, said = launched.communicate(timeout=250)
+    _, said = launched.communicate(timeout=PATIENCE_S)
     assert launched.returncode == 1, said
     trial = folder.trials()["arcface-000"]
     assert (trial.status, bool(trial.reason)) == ("running", True)

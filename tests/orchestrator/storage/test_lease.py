@@ -96,7 +96,7 @@ def test_a_clock_that_steps_back_does_not_let_a_lease_run_out(runs: str, monkeyp
         bucket = Bucket(f"{runs}/study")
         taken, now = bucket.written_ns(lease.LEASE), time.time()
         monkeypatch.setattr(time, "time", lambda: now - 3600)
-        end = time.monotonic() + 30
+        end = time.monotonic() + 300
         while bucket.written_ns(lease.LEASE) == taken:
             assert time.monotonic() < end, "it was not renewed"
             time.sleep(0.05)
@@ -126,7 +126,7 @@ def test_a_stop_from_another_machine_arrives(runs: str, machine: Machine) -> Non
     with folder.writer():
         machine("there")
         said = request_stop(study(runs))
-        end = time.monotonic() + 30
+        end = time.monotonic() + 300
         while not folder.stop_file.exists():
             assert time.monotonic() < end, "the stop did not arrive"
             time.sleep(0.05)
@@ -141,7 +141,7 @@ def test_what_changes_goes_up_while_it_works(runs: str, monkeypatch: pytest.Monk
     folder = study(runs)
     with folder.writer():
         (folder.root / "report.html").write_text("page")
-        end = time.monotonic() + 30
+        end = time.monotonic() + 300
         while Bucket(f"{runs}/study").read("report.html") != b"page":
             assert time.monotonic() < end, "nothing was sent"
             time.sleep(0.05)

@@ -129,7 +129,7 @@ def run_of(server: WandbServer, results: Results, name: str) -> Run:
     return server.runs[f"{results.provenance['study_id']}-{name}"]
 
 
-def wait_for(condition: Callable[[], Any], what: Callable[[], str], seconds: float = 120.0) -> None:
+def wait_for(condition: Callable[[], Any], what: Callable[[], str], seconds: float = processes.PATIENCE_S) -> None:
     """Looks again and again until something is so."""
     end = time.monotonic() + seconds
     while not condition():

@@ -24,7 +24,8 @@ from orchestrator.tracking import following as follows
 from orchestrator.tracking.following import Follower, following
 from orchestrator.tracking.tail import follow
 from tests.orchestrator.tracking.conftest import wait_for
-from tests.orchestrator.tracking.test_offline import epochs_of, read_run
+from tests.orchestrator.tracking.test_offline import epochs_of
+from tests.orchestrator.tracking.wandb_files import read_run
 
 MakeFolder = Callable[..., StudyFolder]
 

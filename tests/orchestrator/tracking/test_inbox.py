@@ -11,7 +11,7 @@ import pytest
 from orchestrator.event_log import Trial
 from orchestrator.tracking.inbox import ROOM, Inbox, News
 
-WAIT_S = 30.0  # a thread that has not come so far by then never will
+WAIT_S = 300.0  # a thread that has not come so far by then never will
 
 
 def trial(index: int, head: str = "arcface") -> Trial:
