@@ -25,6 +25,7 @@ from orchestrator.searchers import grid_size
 from orchestrator.storage.home import OF_A_COPY, inside, taken
 from orchestrator.study import AUTO, Searched, Study
 from orchestrator.study_types import SMALLEST_BATCH
+from orchestrator.tracking import switch
 from orchestrator.verdict import confirmation
 from search_spaces.parameters import Range
 
@@ -213,7 +214,7 @@ def _disk_bytes(study: Study, data: TrialData) -> int:
     an_epoch = SAMPLE * study.embedding_dim * 2
     checkpoint = 3 * 4 * parameters_of(study, data)  # AdamW keeps two moments of every weight
     mirrored = 0
-    if study.tracking.mode != "off" and study.tracking.pictures:
+    if switch.mode_of(study) != "off" and study.tracking.pictures:
         drawn = PICTURE_BYTES + (CLOUD_BYTES if study.embedding_dim == 3 else 0)
         mirrored = len(study.heads) * study.search.trials_per_head * (study.training.epochs * drawn + KEEPSAKES_BYTES)
     return trials * (CHECKPOINTS * checkpoint + study.training.epochs * an_epoch) + mirrored + temporary.NEEDED_BYTES

@@ -15,6 +15,7 @@ from orchestrator.fleet import KINDS
 from orchestrator.plan import Plan
 from orchestrator.results import Results
 from orchestrator.study import Searched
+from orchestrator.tracking import switch
 from orchestrator.verdict import confirmation
 from search_spaces.parameters import short
 
@@ -99,7 +100,7 @@ def plan(planned: Plan, estimated: Estimate | None = None) -> list[Table | str]:
         f"cost      at most {planned.epochs:,} epochs = {planned.image_passes / 1e6:.2f} M image passes;"
         f" about {planned.disk_bytes / 1e9:.1f} GB of disk",
         *([] if estimated else ["time      --calibrate trains each head for some seconds, and tells time and cost"]),
-        f"results   {planned.folder}, W&B {study.tracking.mode}",
+        f"results   {planned.folder}, W&B {switch.said(study)}",
         *(f"warning   {warning}" for warning in planned.warnings),
     ]
     return [table, *lines, *(estimate(estimated) if estimated else ())]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,9 +30,13 @@ class Terms:
     began: float = field(default_factory=time.monotonic)
 
     def fleet(self) -> Fleet | None:
-        """The nodes that may be used; None is this machine. Raises CannotRun where no cluster answers."""
+        """The nodes that may be used; None is this machine.
+
+        Raises CannotRun where no cluster answers, or where this process has a Ray of its user's.
+        """
         from orchestrator import cluster
 
+        refuse_connected()
         if self.address is not None:
             return cluster.look(self.address, self.cluster_file)
         if self.cluster_file:
@@ -50,6 +55,15 @@ class Terms:
     def used_up(self) -> bool:
         """Whether there is no time left to train in."""
         return self.left_s is not None and self.left_s <= 0
+
+
+def refuse_connected() -> None:
+    """Raises CannotRun where this process has a Ray already: it has one at a time, and that one is left as it is."""
+    ray = sys.modules.get("ray")
+    if ray and ray.is_initialized():
+        rule, value = "a search has a Ray of its own, and a process one at a time", "ray.init() was called before"
+        fix = "launch from another process, or after ray.shutdown(); a cluster's Ray is searched on with its address"
+        raise CannotRun([Problem("Ray", rule, value, fix)])
 
 
 def seconds(written: str) -> float:

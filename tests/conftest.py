@@ -23,6 +23,8 @@ from tests import made
 
 pytest_plugins = ["tests.buckets", "tests.orchestrator.processes"]
 TRAIN, TEST = 3000, 500
+for variable in ("WANDB_MODE", "WANDB_DISABLED"):  # whoever runs the tests may have switched W&B off
+    os.environ.pop(variable, None)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # on few and busy cores several threads mostly wait for each other
 
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from http.client import HTTPException
 from typing import Any, TypeVar
 
+from orchestrator.tracking import switch
+
 Answer = TypeVar("Answer")
 
 REACH_S = 2.0  # a server that has not answered by then is taken for unreachable
@@ -41,7 +43,9 @@ class Unavailable(Exception):
 
 
 def require() -> None:
-    """Raises Unavailable where there is no key, or where no server answers."""
+    """Raises Unavailable where W&B is switched off, where there is no key, or where no server answers."""
+    if variable := switch.off():
+        raise Unavailable(f"it is switched off by {variable}")
     from wandb.errors import UsageError
 
     try:

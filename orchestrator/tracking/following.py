@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from orchestrator import background
 from orchestrator.records import StudyFolder
 from orchestrator.study import Study
-from orchestrator.tracking import remedy
+from orchestrator.tracking import remedy, switch
 
 CLOSE_S = 60.0  # the longest that the end of a study waits for a mirror that is busy, but well
 GRACE_S = 15.0  # for its process to end, after that
@@ -25,9 +25,13 @@ GRACE_S = 15.0  # for its process to end, after that
 @contextmanager
 def following(study: Study, folder: StudyFolder, say: Callable[[str], None]) -> Iterator[None]:
     """Follows the study for as long as it runs, unless that is off; catches up at the end."""
-    if study.tracking.mode == "off":
+    if switch.mode_of(study) == "off":
+        if study.tracking.mode != "off":
+            say(f"nothing is kept for W&B: {switch.off()}; {remedy(folder)}")
         yield
         return
+    if switch.mode_of(study) != study.tracking.mode:
+        say(f"nothing is sent to W&B: {switch.said(study)}; {remedy(folder)}")
     try:
         follower = Follower(folder, say)
     except OSError as error:

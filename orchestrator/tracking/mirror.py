@@ -15,7 +15,7 @@ from orchestrator.event_log import Trial
 from orchestrator.events import Event
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
-from orchestrator.tracking import account, remedy, remote, sweep, workspace
+from orchestrator.tracking import account, remedy, remote, sweep, switch, workspace
 from orchestrator.tracking.inbox import Inbox, News
 from orchestrator.tracking.publish import UPLOAD_S, publish
 from orchestrator.tracking.run import SWEPT, About, TrialRun
@@ -30,7 +30,7 @@ class Mirror:
     def __init__(self, folder: StudyFolder, say: Callable[[str], None], inbox: Inbox | None = None) -> None:
         self._folder, self._say, self._inbox = folder, say, inbox or Inbox()
         self._about = About.of(Results(folder.root))
-        self._wanted = self._about.study.tracking.mode == "online"
+        self._wanted = switch.mode_of(self._about.study) == "online"
         self._runs: dict[str, TrialRun] = {}
         self._ended: set[str] = set()
         self._place: Place | None = None  # where runs are sent; None while they are kept here

@@ -23,7 +23,7 @@ from orchestrator.events import Event
 from orchestrator.locks import alone
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
-from orchestrator.tracking import remedy
+from orchestrator.tracking import remedy, switch
 from orchestrator.tracking.mirror import Mirror
 
 EVERY_S = 0.25
@@ -73,7 +73,7 @@ def main(root: str, close_s: str, *known: str) -> None:
         return bool(select.select([sys.stdin], [], [], wait_s)[0])  # nothing is written to it: its end is all there is
 
     folder = StudyFolder(Path(root))
-    lock = folder.sync_lock if Results(root).study.tracking.mode == "online" else folder.mirror_lock
+    lock = folder.sync_lock if switch.mode_of(Results(root).study) == "online" else folder.mirror_lock
     try:
         with alone(lock, Problem(root, "one process at a time sends a study", "another still is at work"), ALONE_S):
             mirror = Mirror(folder, say)

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
-from orchestrator import cluster, report, winners
+from orchestrator import cluster, report, terms, winners
 
 PROGRAM = "from orchestrator.cli import main; main()"  # as `python -c` takes it
 SEARCH_ALONE = """
@@ -31,5 +31,6 @@ def one_ray(cores: int = 2) -> Iterator[None]:
     """As long as it lasts all searches that this process launches share a Ray, in place of one each."""
     short = TemporaryDirectory(prefix="heads-", ignore_cleanup_errors=True)  # sockets lie below it
     there = patch.object(cluster, "local_ray", lambda *given: nullcontext())
-    with short as scratch, cluster.local_ray(cores, 0, 30_000_000, Path(scratch)), there:
+    ours = patch.object(terms, "refuse_connected")
+    with short as scratch, cluster.local_ray(cores, 0, 30_000_000, Path(scratch)), there, ours:
         yield

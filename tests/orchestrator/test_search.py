@@ -16,6 +16,7 @@ from orchestrator import Results, event_log, launch, resume
 from orchestrator.errors import CannotRun, Interrupted, Problem
 from orchestrator.event_log import Writer
 from orchestrator.study import Study
+from orchestrator.terms import refuse_connected
 from search_spaces.heads import HEADS
 from tests.orchestrator.alone import alone, one_ray
 
@@ -25,6 +26,8 @@ SIX = "{" + ", ".join(f"{head}: " for head in HEADS) + "}"
 @pytest.fixture(scope="module")
 def shared_ray() -> Iterator[None]:
     with one_ray():
+        with pytest.raises(CannotRun, match=r"ray.init\(\) was called before"):  # outside of tests one is not shared
+            refuse_connected()
         yield
 
 

@@ -1,0 +1,33 @@
+"""In a process that has a Ray of its user's nothing begins: a search of its own would end with that, or end it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+
+from orchestrator import confirm, launch, open_test, resume
+from orchestrator.errors import CannotRun
+from orchestrator.results import Results
+from orchestrator.study import Study
+from orchestrator.terms import Terms
+
+
+@pytest.mark.parametrize("terms", [Terms(), Terms("auto")], ids=["here", "on a cluster"])
+def test_beside_a_ray_of_its_callers_nothing_begins(
+    terms: Terms, load_small: Callable[..., Study], made_study: Callable[..., Results], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: True))
+    folder = made_study().folder
+    before = sorted(folder.root.rglob("*"))
+    for run in (
+        lambda: launch(load_small(), folder.root / "new", terms=terms),
+        lambda: resume(folder.root, terms=terms),
+        lambda: confirm(folder.root, 2, 2, terms=terms),
+        lambda: open_test(folder.root, terms=terms),
+    ):
+        with pytest.raises(CannotRun, match=r"Ray\n.*\n  value  ray.init\(\) was called before\n.*ray.shutdown\(\)"):
+            run()
+    assert sorted(folder.root.rglob("*")) == before
