@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Study": "orchestrator.study",
     "StudyError": "orchestrator.errors",
+    "Interrupted": "orchestrator.errors",
     "Results": "orchestrator.results",
     "launch": "orchestrator.search",
     "resume": "orchestrator.search",

@@ -33,7 +33,8 @@ def launch(
     """Runs a study to its end and returns its results, which lie in `results`/<name>.
 
     terms: where and for how long; here and to its end unless given. Raises CannotRun before anything starts. Ctrl-C
-    or SIGTERM ends it gracefully: the results then say that they are not finished, and `resume` goes on.
+    or SIGTERM ends it gracefully: the results then say that they are not finished, and `resume` goes on. Raises
+    Interrupted where the machine breaks it off, as by a full disk: `resume` goes on after that too.
     """
     terms, progress = terms or Terms(), progress or Silent()
     planned = plan.make(study, results, fleet=terms.fleet())

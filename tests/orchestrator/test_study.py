@@ -126,7 +126,8 @@ def test_a_body_hands_on_only_what_was_written() -> None:
 
 def test_the_package_offers_its_names_on_demand_and_no_others() -> None:
     assert orchestrator.Study is Study
-    reading, running = {"Results", "Study", "StudyError"}, {"launch", "resume", "confirm", "open_test"}
+    reading = {"Results", "Study", "StudyError"}
+    running = {"launch", "resume", "confirm", "open_test", "Interrupted"}
     assert set(orchestrator.__all__) == {*reading, *running, "Embedder", "Gallery", "__version__"}
     assert all(hasattr(orchestrator, name) for name in orchestrator.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'Stduy'"):
