@@ -79,9 +79,10 @@ class Plan:
 
     @property
     def memory(self) -> str:
-        """What the trials at a time take, and what is there, in words."""
+        """What the trials at a time take, what is there, and what may be changed, in words."""
         there, taken = self.fleet.memory_bytes / 1e9, _memory_bytes(self.study, self.data, self.slots) / 1e9
-        return f"{counted(self.slots, 'trial')} at a time take about {taken:.1f} GB of {there:.1f} GB"
+        fewer = f"; search.concurrent_trials may be lowered in {self.folder.study_file}" if self.slots > 1 else ""
+        return f"{counted(self.slots, 'trial')} at a time: about {taken:.1f} GB of {there:.1f} GB{fewer}"
 
     @property
     def image_passes(self) -> int:

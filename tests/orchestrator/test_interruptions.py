@@ -21,7 +21,7 @@ from orchestrator.interruptions import Cause, Deaths, death
 from orchestrator.records import StudyFolder
 from orchestrator.trial import Diverged, WorkerDied, last_words
 
-MEMORY = "2 trials at a time take about 2.0 GB of 1.5 GB"
+MEMORY = "2 trials at a time: about 2.0 GB of 1.5 GB"
 
 
 def full(number: int = errno.ENOSPC) -> OSError:

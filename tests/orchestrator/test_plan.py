@@ -164,6 +164,15 @@ def test_a_full_disk_is_refused(tiny_study: MakeStudy, tmp_path: Path, monkeypat
     assert asked[0] == tmp_path
 
 
+def test_where_memory_is_short_the_plan_knows_what_may_be_lowered(tiny_study: MakeStudy, tmp_path: Path) -> None:
+    fleet = Fleet((Node(2, memory_bytes=2e9),))
+    two = plan.make(tiny_study(), tmp_path, fleet=fleet)
+    lower = f"; search.concurrent_trials may be lowered in {two.folder.study_file}"
+    assert two.memory == f"2 trials at a time: about 1.4 GB of 2.0 GB{lower}"
+    one = plan.make(tiny_study(search={"concurrent_trials": 1}), tmp_path, fleet=fleet)
+    assert one.memory == "1 trial at a time: about 0.7 GB of 2.0 GB"
+
+
 def test_a_study_that_goes_on_needs_no_room_for_what_it_has_written(
     tiny_study: MakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

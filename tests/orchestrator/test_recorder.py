@@ -45,7 +45,7 @@ def recorded(
     (root / "error.txt").write_text(error)
     trial = SimpleNamespace(config={"trial": dict(GIVEN)}, num_failures=3, error_file=str(root / "error.txt"))
     folder = StudyFolder(root / "study")
-    deaths = Deaths(root / "ray", "2 trials at a time take about 2.0 GB of 1.5 GB")
+    deaths = Deaths(root / "ray", "2 trials at a time: about 2.0 GB of 1.5 GB")
     with folder.writer() as writer:
         recorder = Recorder(writer, source, 2, {}, progress, schedulers, deaths)  # type: ignore[arg-type]
         happens(recorder, trial)
