@@ -1,8 +1,8 @@
 """One process at a time where a file system refuses locks, as Lustre and NFS do where they are mounted without.
 
 A symbolic link is made by one process alone there too, and says at once whose it is: `.lock.1`, `.lock.2`, … The one
-with the highest number counts. Whoever finds that its owner has let go, or is certainly gone, makes the next; none is
-taken away before there is a higher one, so that no two processes can both believe that they were first.
+with the highest number counts. Whoever finds that its owner has let go, or is certainly gone, makes the next. None is
+removed before there is a higher one, so that no two processes can both believe that they were first.
 """
 
 from __future__ import annotations
@@ -10,34 +10,35 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from orchestrator import scratch
 
-FREE = "free"
+FREE = "free"  # what the link says whose owner has let go
 
 
 def take(lock: Path) -> Path | None:
-    """The link that says that this process has the lock; None where someone else does. Raises OSError.
+    """The link by which this process has the lock now; None where someone else has it. Raises OSError.
 
-    Of an owner on another machine it cannot be known that he is gone.
+    An owner on another machine has it until he lets go: whether he is gone cannot be known here.
     """
     while True:
-        number, owner = _highest(lock)
-        if owner is not None and not _gone(owner, lock):
+        before = _numbers(lock)  # one look: a link counts as free by the number that the next one has
+        number = max(before, default=0) + 1
+        if before and _owner(lock, number - 1):
             return None
-        own = lock.with_name(f"{lock.name}.{number + 1}")
+        own = _link(lock, number)
         try:
             os.symlink(json.dumps(scratch.this_process() | {"folder": _folder(lock)}), own)
         except FileExistsError:
             continue
-        if _highest(lock)[0] == number + 1:
-            for lower in range(number + 1):
-                lock.with_name(f"{lock.name}.{lower}").unlink(missing_ok=True)
+        if max(_numbers(lock), default=0) == number:
+            for lower in before:
+                _link(lock, lower).unlink(missing_ok=True)
             return own
-        own.unlink()  # someone who looked at the same time was further
+        own.unlink(missing_ok=True)  # of a number that was free again: others had gone further
 
 
 def release(own: Path) -> None:
@@ -48,30 +49,33 @@ def release(own: Path) -> None:
 
 
 def owner(lock: Path) -> Mapping[str, Any] | None:
-    """Who has the lock, as far as links tell; None where nobody does."""
-    known = _highest(lock)[1]
-    return None if known is None or _gone(known, lock) else known
+    """The process that has the lock, as far as links tell; None where there is none, or certainly no more."""
+    numbers = _numbers(lock)
+    return _owner(lock, max(numbers)) if numbers else None
 
 
-def _highest(lock: Path) -> tuple[int, Mapping[str, Any] | None]:
-    """The number of the link that counts, 0 without any, and whose it is."""
-    pattern = re.compile(rf"{re.escape(lock.name)}\.(\d+)")
-    numbers = [int(found[1]) for name in os.listdir(lock.parent) if (found := pattern.fullmatch(name))]
-    if not numbers:
-        return 0, None
+def _owner(lock: Path, number: int) -> Mapping[str, Any] | None:
     try:
-        said = os.readlink(lock.with_name(f"{lock.name}.{max(numbers)}"))
+        said = os.readlink(_link(lock, number))
     except FileNotFoundError:  # there is a higher one by now
-        return _highest(lock)
-    if said == FREE:
-        return max(numbers), None
-    known = json.loads(said)
-    return max(numbers), known
+        return owner(lock)
+    known: dict[str, Any] = {} if said == FREE else json.loads(said)
+    copied = known.get("folder") != _folder(lock)  # with a folder in which someone is at work
+    return None if not known or copied or not scratch.may_live(known) else known
 
 
-def _gone(known: Mapping[str, Any], lock: Path) -> bool:
-    """Whether a link's owner is no more, or has another folder, of which this one is a copy."""
-    return known["folder"] != _folder(lock) or not scratch.may_live(known)
+def unlinked(folder: Path) -> Iterator[Path]:
+    """What else a folder holds than such links."""
+    return (path for path in folder.iterdir() if not re.fullmatch(r"\..*lock\.\d+", path.name))
+
+
+def _numbers(lock: Path) -> list[int]:
+    pattern = re.compile(rf"{re.escape(lock.name)}\.(\d+)")
+    return [int(found[1]) for name in os.listdir(lock.parent) if (found := pattern.fullmatch(name))]
+
+
+def _link(lock: Path, number: int) -> Path:
+    return lock.with_name(f"{lock.name}.{number}")
 
 
 def _folder(lock: Path) -> int:

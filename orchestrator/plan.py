@@ -19,6 +19,7 @@ from orchestrator.commands import ours
 from orchestrator.disk import Spot
 from orchestrator.errors import CannotRun, Problem, StudyError
 from orchestrator.fleet import Fleet, counted, loopback, misfits
+from orchestrator.lock_links import unlinked
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.searchers import grid_size
@@ -182,7 +183,7 @@ def free_name(study: Study, results: str | Path) -> Study:
 def _name(folder: StudyFolder, resuming: bool) -> Iterable[Problem]:
     begun = {folder.lock_file, folder.driver_file, folder.trials_file, folder.provenance_file}
     begun |= {folder.root / name for name in OF_A_COPY}
-    if not resuming and folder.root.exists() and (not folder.root.is_dir() or {*folder.root.iterdir()} - begun):
+    if not resuming and folder.root.exists() and (not folder.root.is_dir() or {*unlinked(folder.root)} - begun):
         fix = f"{ours('resume', folder)}, or launch with --set name=…, or with --next-name"
         yield Problem("name", "each study has a folder of its own", f"{folder} is there already", fix)
 
