@@ -7,7 +7,7 @@ storage, tests/cluster.
 from __future__ import annotations
 
 import shutil
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from unittest.mock import patch
 
@@ -20,10 +20,10 @@ from lightning_modules.data import mnist
 from orchestrator import Results, report
 from orchestrator.cli import app
 from orchestrator.records import StudyFolder
-from tests.orchestrator.processes import epochs_on_record, orchestrator, wait_until
+from tests.orchestrator.alone import one_ray
+from tests.orchestrator.processes import PATIENCE_S, epochs_on_record, orchestrator, wait_until
 from tests.readme import CLUSTER, LOOK, ROOT, STUDY, TAKE_AWAY, blocks
 
-pytestmark = pytest.mark.timeout(600)
 DIGITS = StudyFolder(Path("results/digits"))
 
 
@@ -35,7 +35,7 @@ def desk(tmp_path: Path, small_mnist: Path, monkeypatch: pytest.MonkeyPatch) -> 
     study["search"] |= {"trials_per_head": 2, "concurrent_trials": 1}
     study["heads"] = {"arcface": study["heads"]["arcface"]}  # the one whose files the commands name
     study["data"] = {"source": "idx", "path": str(small_mnist), "validation_images": 1000}
-    study |= {"body": {"width": 4}, "confirmation": {"top": 1, "seeds": 2}}
+    study |= {"body": {"width": 4}, "confirmation": {"top": 1, "seeds": 2}, "tracking": {"mode": "off"}}
     (tmp_path / "digits.yaml").write_text(yaml.safe_dump(study))
     np.save(tmp_path / "images.npy", mnist.load("train").images[:50])
     monkeypatch.chdir(tmp_path)
@@ -50,15 +50,21 @@ def follow(words: list[str]) -> None:
 
 
 def test_a_study_is_planned_searched_stopped_resumed_confirmed_tested_and_looked_at(desk: Path) -> None:
-    for words in (*STUDY, *LOOK, *TAKE_AWAY):
-        if words == ["launch", "digits.yaml"]:
-            driver = orchestrator(*words)
-            wait_until(lambda: epochs_on_record(DIGITS) >= 1, driver)
-        else:
-            follow(words)
-        if words[0] == "stop":
-            driver.communicate(timeout=120)
-            assert driver.returncode == 130
+    """Every command that the README shows for one machine works, in these words and in this order.
+
+    The first search is a program with a Ray of its own; those that follow share one.
+    """
+    with ExitStack() as stack:
+        for words in (*STUDY, *LOOK, *TAKE_AWAY):
+            if words == ["launch", "digits.yaml"]:
+                driver = orchestrator(*words)
+                wait_until(lambda: epochs_on_record(DIGITS) >= 1, driver)
+            else:
+                follow(words)
+            if words[0] == "stop":
+                driver.communicate(timeout=PATIENCE_S)
+                assert driver.returncode == 130
+                stack.enter_context(one_ray(cores=1))
 
     digits = Results(DIGITS.root)
     assert digits.finished

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+from typer.testing import CliRunner, Result
 
+from orchestrator.cli import app
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
-from tests.orchestrator.tracking.conftest import check_equal, launch_until, orchestrator, pictures_of, run_of, wait_for
+from tests.orchestrator.processes import PATIENCE_S
+from tests.orchestrator.tracking.conftest import (
+    check_equal,
+    end_wandb,
+    launch_until,
+    orchestrator,
+    pictures_of,
+    run_of,
+    wait_for,
+)
 from tests.readme import WANDB, placed
 from tests.wandb_server import WandbServer
 
@@ -41,12 +54,15 @@ class Online:
     def results(self) -> Results:
         return Results(self.folder.root)
 
-    def run(self, *words: str | Path, code: int = 0) -> str:
-        """What the program prints for a command."""
-        process = orchestrator(*words, **self.environment)
-        printed, said = process.communicate(timeout=120)
-        assert process.returncode == code, said
-        return printed
+    def run(self, *words: str | Path) -> Result:
+        """What becomes of a command, in this process."""
+        with patch.dict(os.environ, self.environment):
+            return CliRunner().invoke(app, [*map(str, words)])
+
+    def printed(self, *words: str | Path) -> str:
+        done = self.run(*words)
+        assert done.exit_code == 0, (done.output, done.exception)
+        return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +73,11 @@ def online(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         environment = server.environment(root / "client")
         launch = placed(LAUNCH, {"digits.yaml": root / "small.yaml"})
         process = orchestrator(*launch, "--results", root, **environment)
-        _, said = process.communicate(timeout=280)
+        _, said = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0, said
+        end_wandb()  # its settings are read once a process
         yield Online(server, StudyFolder(root / "small"), environment, said)
+        end_wandb()
     assert (server.unknown, server.errors) == ([], [])
 
 
@@ -142,7 +160,7 @@ def test_the_key_is_in_no_file_of_the_study(online: Online) -> None:
 
 def test_sync_has_nothing_to_send_and_sends_nothing(online: Online) -> None:
     before = len(online.server.requests)
-    told = json.loads(online.run("sync", online.folder.root, "--json"))
+    told = json.loads(online.printed("sync", online.folder.root, "--json"))
     assert (told["sent"], told["study_run_sent"], told["damaged"]) == ([], False, [])
     asked = {kind for _, kind in online.server.requests[before:]}
     assert not {kind for kind in asked if "Upsert" in kind or "file_stream" in kind or kind.startswith("PUT")}
@@ -151,13 +169,13 @@ def test_sync_has_nothing_to_send_and_sends_nothing(online: Online) -> None:
 @pytest.mark.parametrize("words", LOOK, ids=" ".join)
 def test_the_commands_of_the_readme_name_the_sweep(online: Online, words: list[str]) -> None:
     places = {"results/digits": online.folder.root, "entity/project/sweep": "someone/embedding-heads/sweep000"}
-    printed = online.run(*placed(words, places))
+    printed = online.printed(*placed(words, places))
     assert "/sweeps/sweep000" in printed.replace("\n", "")
 
 
 def test_a_folder_and_its_sweep_are_inspected_alike(online: Online) -> None:
-    here = json.loads(online.run("inspect", online.folder.root, "--json"))
-    there = json.loads(online.run("inspect", "someone/embedding-heads/sweep000", "--json"))
+    here = json.loads(online.printed("inspect", online.folder.root, "--json"))
+    there = json.loads(online.printed("inspect", "someone/embedding-heads/sweep000", "--json"))
     assert there["source"] == "someone/embedding-heads/sweep000"
     assert here["links"]["sweep"] == there["links"]["sweep"]
     assert here["finished"]
@@ -169,11 +187,10 @@ def test_a_folder_and_its_sweep_are_inspected_alike(online: Online) -> None:
 
 @pytest.mark.parametrize("path", ["someone/embedding-heads/nothing", "someone/nowhere/sweep000"])
 def test_a_sweep_that_is_not_there_is_refused(online: Online, path: str) -> None:
-    process = orchestrator("inspect", path, **online.environment)
-    printed, said = process.communicate(timeout=60)
-    assert (process.returncode, printed) == (4, "")
-    assert said.startswith(path)
-    assert "fix" in said
+    done = online.run("inspect", path)
+    assert (done.exit_code, done.stdout) == (4, "")
+    assert done.stderr.startswith(path)
+    assert "fix" in done.stderr
 
 
 def test_a_killed_driver_goes_on_and_a_server_goes_away_and_no_run_or_row_is_lost_or_there_twice(
@@ -189,14 +206,14 @@ def test_a_killed_driver_goes_on_and_a_server_goes_away_and_no_run_or_row_is_los
         killed.communicate()
         resumed, _ = launch_until(6, "resume", folder.root, **environment)
         server.disappear()
-        _, said = resumed.communicate(timeout=200)
+        _, said = resumed.communicate(timeout=PATIENCE_S)
         assert resumed.returncode == 0, said
         assert f"orchestrator sync {folder.root} sends what is missing" in said
         results = Results(folder.root)
         assert results.finished
         server.come_back()
         synced = orchestrator("sync", folder.root, **environment)
-        printed, said = synced.communicate(timeout=120)
+        printed, said = synced.communicate(timeout=PATIENCE_S)
         assert synced.returncode == 0, said
         check_equal(server, results)
         assert all(pictures_of(run_of(server, results, name)) for name in results.trials)
