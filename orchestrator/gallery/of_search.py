@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import takewhile
 
 from lightning_modules.margins import margin_of
 from orchestrator import selection
 from orchestrator.event_log import Trial
+from orchestrator.events import Event
 from orchestrator.plots import margins, search
 from orchestrator.plots.search import Axis, Interval
 from orchestrator.plots.style import Picture, head_styles
@@ -65,11 +66,11 @@ def _heads(results: Results) -> Picture:
 
 
 def _progress(results: Results) -> Picture:
-    began = min((row["time"] for trial in results.trials.values() for row in trial.epochs), default="")
+    after_min = minutes(results.folder.events())
     series: dict[str, list[tuple[float, float]]] = {}
     for head, trials in by_head(results).items():
         ended = [trial for trial in trials if trial.status in ("completed", "stopped") and trial.epochs]
-        points = [(_minutes(began, trial.epochs[-1]["time"]), trial.objective or 0.0) for trial in ended]
+        points = [(after_min[trial.name, trial.last_epoch], trial.objective or 0.0) for trial in ended]
         series[head] = sorted(points)
     caption = (
         "The best objective so far of each head, over its ended trials and over time since the first result (n = 1 run"
@@ -81,8 +82,18 @@ def _progress(results: Results) -> Picture:
     return Picture("progress", "Best so far", caption, "Step lines of the best accuracy so far of each head.", figure)
 
 
-def _minutes(began: str, at: str) -> float:
-    return (datetime.fromisoformat(at) - datetime.fromisoformat(began)).total_seconds() / 60
+def minutes(events: Iterable[Event]) -> dict[tuple[str, int], float]:
+    """(trial, epoch) → minutes since the first result. A clock that steps back between two lines adds nothing."""
+    found: dict[tuple[str, int], float] = {}
+    began = latest = lost_s = 0.0
+    for event in events:
+        if event["event"] == "epoch":
+            at = datetime.fromisoformat(event["time"]).timestamp()
+            began = began if found else at
+            lost_s += max(0.0, latest - at)
+            latest = at
+            found.setdefault((event["trial"], event["epoch"]), (at - began + lost_s) / 60)
+    return found
 
 
 def _curves(results: Results) -> Picture:

@@ -174,3 +174,12 @@ def test_the_caption_of_the_curves_names_the_rungs(made_study: Callable[..., Res
     picture = next(picture for picture in of_search.pictures(results) if picture.name == "curves")
     assert of_search.rungs(results) == [1]
     assert "rungs, after epochs 1." in picture.caption
+
+
+def test_a_clock_that_steps_back_turns_no_trial_into_an_earlier_one() -> None:
+    clock = ["10:00:00", "10:01:00", "09:00:00", "09:02:00", "09:02:30"]
+    events = [{"event": "start", "trial": "a-000", "time": "2026-01-01T08:00:00.000+00:00"}]
+    for number, at in enumerate(clock):
+        events.append({"event": "epoch", "trial": "a-000", "epoch": number, "time": f"2026-01-01T{at}.000+00:00"})
+    assert [*of_search.minutes(events).values()] == [0, 1, 1, 3, 3.5]
+    assert of_search.minutes([]) == {}
