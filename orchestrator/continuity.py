@@ -53,7 +53,7 @@ def take_up(known: Results, fleet: Fleet | None, say: Callable[[str], None], oth
         problems.append(_other_code(known))
     if problems:
         raise CannotRun(problems)
-    for said in _remarks(known.provenance):
+    for said in _remarks(known):
         say(said)
     return planned
 
@@ -138,13 +138,15 @@ def _other_code(known: Results) -> Problem:
     return Problem(str(known.folder), rule, value, fix)
 
 
-def _remarks(provenance: Mapping[str, Any]) -> Iterator[str]:
+def _remarks(known: Results) -> Iterator[str]:
     """What cannot be compared, as nobody wrote it down."""
     names = {"study": "its settings", "images": "a hash of its images", "trains": "which code trained"}
-    missing = [name for key, name in names.items() if _first(provenance, key) is None]
-    if missing:
+    missing = [name for key, name in names.items() if _first(known.provenance, key) is None]
+    if not known.provenance:
+        yield f"{known.folder.provenance_file} is gone: what this study was launched with is not known any more"
+    elif missing:
         lost = f"did not keep {_listed(missing)}: that is not compared now, and kept from now on"
-        yield f"this study was launched by {code_history.said(provenance)}, which {lost}"
+        yield f"this study was launched by {code_history.said(known.provenance)}, which {lost}"
 
 
 def _first(provenance: Mapping[str, Any], key: str) -> Any:

@@ -16,6 +16,7 @@ from orchestrator import __version__, code_history, continuity, fingerprint
 from orchestrator.event_log import now
 from orchestrator.files import write_atomic
 from orchestrator.plan import Plan
+from orchestrator.results import Results
 
 PACKAGES = (
     "torch",
@@ -47,13 +48,14 @@ def resumed(before: dict[str, Any], plan: Plan, other_code: bool = False) -> dic
     for each in code_history.entries(before):
         known |= each
     entry |= {key: value for key, value in continuity.kept(plan).items() if known.get(key) != value}
-    return {**before, "resumed": [*before["resumed"], entry]}
+    return {**before, "resumed": [*before.get("resumed", []), entry]}
 
 
 def go_on(plan: Plan, other_code: bool = False) -> None:
     """Writes down that a study goes on, now and here."""
-    path = plan.folder.provenance_file
-    write_atomic(path, text(resumed(json.loads(path.read_text(encoding="utf-8")), plan, other_code)))
+    before = Results(plan.folder.root).provenance
+    now_known = resumed(before, plan, other_code) if before else first(plan)
+    write_atomic(plan.folder.provenance_file, text(now_known))
 
 
 def text(provenance: dict[str, Any]) -> str:

@@ -277,6 +277,14 @@ def test_a_study_of_an_older_version_goes_on_with_what_is_known(begun: StudyFold
     assert [problem.place for problem in refused(begun)] == ["embedding_dim"]
 
 
+def test_a_study_whose_provenance_is_gone_gets_a_new_one(begun: StudyFolder) -> None:
+    begun.provenance_file.unlink()
+    (said,) = goes_on(begun)
+    assert "what this study was launched with is not known any more" in said
+    assert {"study_id", "study", "images", "trains"} <= Results(begun.root).provenance.keys()
+    assert goes_on(begun) == []
+
+
 @pytest.mark.parametrize(
     ("place", "value", "told"),
     [
