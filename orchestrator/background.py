@@ -12,6 +12,8 @@ import subprocess
 import sys
 from typing import Any
 
+from orchestrator import fingerprint
+
 
 def start(*command: object, **pipes: Any) -> subprocess.Popen[bytes]:
     """Starts `python -m <command>`. pipes: stdin, stdout, stderr, each nothing unless given.
@@ -21,6 +23,16 @@ def start(*command: object, **pipes: Any) -> subprocess.Popen[bytes]:
     """
     lowest = ["nice", "-n", "19"] if shutil.which("nice") else []
     streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL) | pipes
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    words = [*lowest, sys.executable, "-m", *map(str, command)]
-    return subprocess.Popen(words, env=environment, process_group=0, **streams)
+    words = [*lowest, *python(*command)]
+    return subprocess.Popen(words, env=environment(), process_group=0, **streams)
+
+
+def python(*command: object) -> list[str]:
+    """The words that run `python -m <command>`, of this code in `environment` and not of the folder one is in."""
+    return [sys.executable, "-P", "-m", *map(str, command)]
+
+
+def environment() -> dict[str, str]:
+    """This process's, for another one that runs this code beside it and leaves the other cores alone."""
+    path = [*fingerprint.search_path(), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "OMP_NUM_THREADS": "1", **({"PYTHONPATH": os.pathsep.join(path)} if path else {})}

@@ -1,6 +1,6 @@
 """Measures how long the heads of a study train here: each for some seconds, in processes like those of its trials.
 
-    plan --calibrate → calibrate → one process for each trial at a time: `python -m orchestrator.timing`
+    plan --calibrate → calibrate → one process for each trial at a time: `python -P -m orchestrator.timing`
 
 As many processes train a head at once as a search would run trials of it, so that they slow each other down as they
 will. They train without Ray and keep nothing on disk; each answers what it is asked, a line for a line.
@@ -9,9 +9,7 @@ will. They train without Ray and keep nothing on disk; each answers what it is a
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from orchestrator import cluster, gpus, temporary
+from orchestrator import background, cluster, gpus, temporary
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.estimate import Calibration, Speed
 from orchestrator.fleet import Fleet, misfits
@@ -77,11 +75,11 @@ def _processes(study: Study, number: int) -> Iterator[list[subprocess.Popen[str]
         tempfile.TemporaryDirectory(dir=temporary.parent(), ignore_cleanup_errors=True) as folder,
         ExitStack() as ending,
     ):
-        environment = {**os.environ, **cluster.ENVIRONMENT, "OMP_NUM_THREADS": "1", "TMPDIR": folder}
+        environment = background.environment() | cluster.ENVIRONMENT | {"TMPDIR": folder}
         started = []
         for index in range(number):
             own = {gpus.VISIBLE: devices[index % len(devices)]} if devices else {}
-            words = [sys.executable, "-m", "orchestrator.timing", str(time.time())]
+            words = background.python("orchestrator.timing", time.time())
             process = subprocess.Popen(words, env=environment | own, encoding="utf-8", process_group=0, **pipes)
             ending.callback(process.communicate)
             ending.callback(process.kill)

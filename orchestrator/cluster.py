@@ -1,6 +1,8 @@
 """Ray: a private one on this machine, with a folder of its own, or a cluster that is there already.
 
-Never `ray stop`, never another Ray's folder: other people's Rays on the same machine are left alone.
+Never `ray stop`, never another Ray's folder: other people's Rays on the same machine are left alone. Ray's servers
+listen on all of a machine's addresses, whatever it is told, and whoever may ask them runs what he likes as this user: a
+private Ray answers only those who have its token, which is in the environment of its own processes and nowhere else.
 """
 
 from __future__ import annotations
@@ -9,19 +11,24 @@ import gc
 import logging
 import math
 import os
+import secrets
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator import fingerprint
 from orchestrator.cluster_file import node_types, read
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.fleet import Fleet, Node
 
 if TYPE_CHECKING:
+    from ray.job_config import JobConfig
+
     from orchestrator.plan import Plan
 
+FILES = "r"  # the folder of Ray's own files: short, for sockets lie below it
 OBJECT_STORE_BYTES = 512 * 2**20  # beyond the dataset itself: Ray's own minimum is 75 MB
 
 # Read by Ray when it is imported or started, here and in the processes it starts.
@@ -35,10 +42,28 @@ ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
 }
 OUR_OWN = {  # of a Ray that we start
-    "RAY_AUTH_MODE": "disabled",  # it is on loopback; token mode would refuse its own nodes
+    "RAY_enable_metrics_collection": "0",  # its metrics are shown to whoever asks, and read by nobody
+    "AUTOSCALER_METRIC_PORT": "-1",  # the same: there is no such port
+    "DASHBOARD_METRIC_PORT": "-1",
     "RAY_prestart_worker_first_driver": "0",  # no trial uses them: on two cores they cost a launch two seconds
     "RAY_worker_niceness": "5",  # of 15: trials give way to Ray and the driver, but not to what runs in the background
 }
+SET_BY_RAY = ("PYTHONBREAKPOINT",)
+
+
+@contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Sets variables of this process, and gives back what they and those that Ray sets were before."""
+    before = {name: os.environ.get(name) for name in (*values, *SET_BY_RAY)}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def ray_for(planned: Plan, data_bytes: int, scratch: Path) -> AbstractContextManager[None]:
@@ -55,21 +80,21 @@ def ray_for(planned: Plan, data_bytes: int, scratch: Path) -> AbstractContextMan
 @contextmanager
 def joined(address: str) -> Iterator[None]:
     """Connects this process to a running cluster, and leaves it as it was. Raises CannotRun where none answers."""
-    os.environ.update(ENVIRONMENT)
-    import ray
+    with environment(ENVIRONMENT):
+        import ray
 
-    logging.getLogger("ray").setLevel(logging.CRITICAL)
-    try:
-        ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        rule, fix = "a Ray cluster must answer there", "run this on a node of the cluster: ray status shows one"
-        first = str(error).strip().splitlines()[0]
-        raise CannotRun([Problem("--address", rule, f"{address}: {type(error).__name__}: {first}", fix)]) from error
-    try:
-        yield
-    finally:
-        with _no_collection():
-            ray.shutdown()
+        logging.getLogger("ray").setLevel(logging.CRITICAL)
+        try:
+            ray.init(address, job_config=_own_code(), log_to_driver=False, logging_level=logging.CRITICAL)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            rule, fix = "a Ray cluster must answer there", "run this on a node of the cluster: ray status shows one"
+            first = str(error).strip().splitlines()[0]
+            raise CannotRun([Problem("--address", rule, f"{address}: {type(error).__name__}: {first}", fix)]) from error
+        try:
+            yield
+        finally:
+            with _no_collection():
+                ray.shutdown()
 
 
 def look(address: str, file: Path | None = None) -> Fleet:
@@ -85,28 +110,69 @@ def look(address: str, file: Path | None = None) -> Fleet:
 
 @contextmanager
 def local_ray(cpus: int, gpus: int, data_bytes: int, folder: Path) -> Iterator[None]:
-    """Starts Ray with so many cores and GPUs, room for the data in its object store, files in `folder`; ends it."""
-    os.environ.update(ENVIRONMENT | OUR_OWN)
-    import ray
+    """Starts Ray with so many cores and GPUs, room for the data in its object store, files in `folder`; ends it.
 
-    logging.getLogger("ray").setLevel(logging.CRITICAL)  # what becomes of a trial is said by the recorder
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # Ray announces its own future defaults at every start
-        ray.init(
-            "local",  # whatever RAY_ADDRESS says
-            num_cpus=cpus,
-            num_gpus=gpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-            object_store_memory=OBJECT_STORE_BYTES + 2 * data_bytes,
-            _temp_dir=str(folder),
-        )
+    folder: one that only its user may enter. Ray opens its own folder to everyone, so that lies inside.
+    """
+    with environment(ENVIRONMENT | OUR_OWN):
+        import ray
+
+        logging.getLogger("ray").setLevel(logging.CRITICAL)  # what becomes of a trial is said by the recorder
+        with _token(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # Ray announces its own future defaults at every start
+            ray.init(
+                "local",  # whatever RAY_ADDRESS says
+                num_cpus=cpus,
+                num_gpus=gpus,
+                include_dashboard=False,
+                job_config=_own_code(),
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                object_store_memory=OBJECT_STORE_BYTES + 2 * data_bytes,
+                _temp_dir=str(folder / FILES),
+            )
+        try:
+            yield
+        finally:
+            with _no_collection():
+                ray.shutdown()
+            _read_authentication()  # as this process's user has it, for a cluster that is joined next
+
+
+@contextmanager
+def _token() -> Iterator[None]:
+    """A token that a Ray which starts now asks for from then on. It and this process know it when the context ends."""
     try:
-        yield
-    finally:
-        with _no_collection():
-            ray.shutdown()
+        with environment({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}):
+            _read_authentication()
+            yield
+    except BaseException:
+        _read_authentication()
+        raise
+
+
+def _read_authentication() -> None:
+    """Lets Ray read anew from the environment whether there are tokens, and which: it does so once in a process."""
+    from ray import _raylet
+
+    _raylet.Config.initialize("")  # type: ignore[attr-defined]
+    _raylet.AuthenticationTokenLoader.instance().reset_cache()  # type: ignore[attr-defined]
+
+
+def _own_code() -> JobConfig:
+    """Lets trials import this code, and nothing from the folder that this process happens to be in.
+
+    Ray puts that folder in front of its workers' path, unless a job of its own has brought a folder along.
+    """
+    from ray.job_config import JobConfig
+
+    class OwnCode(JobConfig):  # type: ignore[misc]
+        def _serialize(self) -> str:
+            if not self._runtime_env_has_working_dir():
+                self._py_driver_sys_path = fingerprint.search_path()
+            return super()._serialize()  # type: ignore[no-any-return]
+
+    return OwnCode()
 
 
 @contextmanager

@@ -8,13 +8,14 @@ each trial compares its own with the driver's, and provenance keeps it.
 from __future__ import annotations
 
 import hashlib
+import sysconfig
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 HOME = Path(__file__).resolve().parent.parent  # the folder that this code's packages are imported from
 PACKAGES = ("lightning_modules", "search_spaces")
-MODULES = ("orchestrator/fingerprint.py", "orchestrator/trial.py", "orchestrator/workers.py")
+MODULES = tuple(f"orchestrator/{name}.py" for name in ("fingerprint", "interruptions", "trial", "workers"))
 DIGITS = 16
 
 
@@ -22,6 +23,17 @@ DIGITS = 16
 def of_code() -> str:
     """The fingerprint of the code that trains in this process, as it was when this was first asked."""
     return of(HOME)
+
+
+def search_path() -> list[str]:
+    """What stands in front of another process's path so that it imports this code; nothing where Python finds it."""
+    installed = {sysconfig.get_path(kind) for kind in ("purelib", "platlib")}
+    return [] if str(HOME) in installed else [str(HOME)]
+
+
+def differs(drivers: str) -> str:
+    """Why this process must not train for a driver whose code has that fingerprint; "" where it may."""
+    return "" if of_code() == drivers else f"{HOME} has {of_code()}, the driver {drivers}"
 
 
 def of(home: Path) -> str:

@@ -13,6 +13,7 @@ from ray.tune import Stopper
 
 from orchestrator.budget import HeadSchedulers, Source
 from orchestrator.driver_only import DriverOnly
+from orchestrator.errors import CannotRun, Problem
 from orchestrator.event_log import Trial, Writer, apply
 from orchestrator.events import Event
 from orchestrator.interruptions import Cause, Deaths
@@ -63,6 +64,8 @@ class Recorder(DriverOnly, tune.Callback):
         if "placed" in result:
             self._write({"event": "placed", "trial": name, **result["placed"]})
             return
+        if "other_code" in result:
+            raise _other_code(name, result["other_code"])
         if "ended" in result:
             self._last_words[name] = result["ended"]
             return
@@ -139,6 +142,13 @@ def _error(trial: Any) -> str:
         return Path(trial.error_file).read_text(errors="replace").rpartition("Failure # ")[2]
     except (OSError, TypeError):  # the disk is full, or there is none
         return ""
+
+
+def _other_code(name: str, value: str) -> CannotRun:
+    """Ends the whole search, whose other trials go on with a resume: numbers of two programs are not one contest's."""
+    rule = "a trial trains the code of its driver"
+    fix = "leave the program as it is while a study runs, the same on all nodes; orchestrator resume then goes on"
+    return CannotRun([Problem(f"{name}'s process", rule, value, fix)])
 
 
 class StopRequest(DriverOnly, Stopper):

@@ -9,7 +9,7 @@ from pathlib import Path
 from orchestrator.disk import Spot
 from orchestrator.errors import CannotRun, Problem
 
-SHORT = 30  # bytes of a path that leave room for Ray's: it puts sockets below, whose whole paths have at most 107
+SHORT = 26  # bytes of a path that leave room for Ray's: it puts sockets below, whose whole paths have at most 107
 USUAL = ("/tmp", "/var/tmp")
 NEEDED_BYTES = 200_000_000  # by a Ray of our own: its session, and what its object store spills
 FIX = f"set TMPDIR to a folder of at most {SHORT} bytes that can be written in"

@@ -17,7 +17,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from lightning_modules.blueprint import Blueprint
 from lightning_modules.data.splits import TrialData
-from orchestrator import interruptions
+from orchestrator import fingerprint, interruptions
 
 if TYPE_CHECKING:
     from lightning_modules.data.batches import ImageBatches
@@ -44,7 +44,7 @@ class Task:
     """What all trials of a study have in common.
 
     sample: the validation images whose embeddings are reported. profiles: what a trial of each head gets.
-    says_where: whether a trial reports the node and the devices that it was given.
+    says_where: whether a trial reports the node and the devices that it was given. code: the driver's fingerprint.
     """
 
     epochs: int
@@ -56,6 +56,7 @@ class Task:
     sample: NDArray[np.intp]
     profiles: dict[str, Profile]
     says_where: bool = False
+    code: str = field(default_factory=lambda: fingerprint.of_code())
 
     @classmethod
     def of(cls, study: Study, sample: NDArray[np.intp], says_where: bool = False) -> Task:
@@ -88,6 +89,9 @@ def run_trial(config: dict[str, Any], data: TrialData, task: Task) -> None:
     from ray import tune
 
     started, trial = time.perf_counter(), config["trial"]
+    if other := fingerprint.differs(task.code):
+        tune.report({"other_code": other})
+        return
     try:
         if task.profiles[trial["head"]].workers > 1:
             from orchestrator import workers

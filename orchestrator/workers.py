@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_modules.data.splits import TrialData
+from orchestrator import fingerprint
 from orchestrator.trial import CHECKPOINT, Task, WorkerDied, fit, last_words, where
 
 LISTEN_S = 1.0  # between looks whether the workers are still there
@@ -54,7 +55,7 @@ def run(trial: dict[str, Any], data: TrialData, task: Task, checkpoint: Any) -> 
                 break
             if "broken" in word:
                 raise WorkerDied(word["broken"]["said"])
-            if "ended" in word:
+            if "ended" in word or "other_code" in word:
                 tune.report(word)
                 return
             if "placed" in word:
@@ -123,6 +124,9 @@ def work(given: dict[str, Any]) -> None:
     from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
 
     words, first = given["words"], ray.train.get_context().get_world_rank() == 0
+    if other := fingerprint.differs(given["task"].code):
+        words.put({"other_code": other})
+        return
     if first:
         words.put({"placed": where(), "worker": ray.get_runtime_context().current_actor})
 

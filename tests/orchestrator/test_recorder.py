@@ -7,6 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from orchestrator.errors import CannotRun
 from orchestrator.event_log import Trial
 from orchestrator.interruptions import Deaths
 from orchestrator.progress import Silent
@@ -129,3 +132,14 @@ def test_where_a_trial_runs_is_on_record_and_no_epoch(tmp_path: Path) -> None:
     assert trials["arcface-000"].epochs == []
     (placed,) = (event for event in StudyFolder(tmp_path / "study").events() if event["event"] == "placed")
     assert (placed["trial"], placed["node"], placed["CUDA_VISIBLE_DEVICES"]) == ("arcface-000", "10.0.0.2", "0")
+
+
+def test_a_trial_with_other_code_ends_the_search_and_is_not_over_itself(tmp_path: Path) -> None:
+    def happens(recorder: Recorder, trial: Any) -> None:
+        recorder.on_trial_start(0, [], trial)
+        with pytest.raises(CannotRun, match="trains the code of its driver"):
+            recorder.on_trial_result(0, [], trial, {"other_code": "/elsewhere has 1, the driver 2"})
+
+    trials, _, told = recorded(tmp_path, happens)
+    assert [trial.status for trial in trials.values()] == ["running"]
+    assert told == []

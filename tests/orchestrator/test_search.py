@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator import Results, event_log, launch, resume
+from orchestrator import Results, event_log, fingerprint, launch, resume
 from orchestrator.errors import CannotRun, Interrupted, Problem
 from orchestrator.event_log import Writer
 from orchestrator.study import Study
@@ -176,3 +176,19 @@ def test_a_record_that_takes_no_more_ends_the_search_with_its_own_words(
     with pytest.raises(CannotRun, match="the bucket must be there"):
         launch(study, tmp_path / "results")
     assert Results(tmp_path / "results" / "small").folder.driver() is None
+
+
+@pytest.mark.usefixtures("search_alone")
+def test_a_search_whose_code_was_changed_meanwhile_ends_and_goes_on_with_a_resume(
+    load_small: Callable[..., Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {"heads": "{arcface: }", "search": "{trials_per_head: 1}", "confirmation": "{top: 0}"}
+    with monkeypatch.context() as patch:
+        patch.setattr(fingerprint, "of_code", lambda: "0" * fingerprint.DIGITS)  # in this process alone
+        with pytest.raises(CannotRun, match="a trial trains the code of its driver"):
+            launch(load_small(**few), tmp_path / "results")
+    (trial,) = Results(tmp_path / "results" / "small").trials.values()
+    assert (trial.status, trial.epochs) == ("running", [])
+    results = resume(tmp_path / "results" / "small")
+    assert results.finished
+    assert [trial.status for trial in results.trials.values()] == ["completed"]

@@ -53,7 +53,7 @@ def test_another_one_is_taken_with_a_word_why(
     for name, why in (
         ("missing", "is not there"),
         ("file", "is a file"),
-        ("long-long-long-long-long", "has more than 30 bytes, too many for Ray's sockets below"),
+        ("long-long-long-long-long", "has more than 26 bytes, too many for Ray's sockets below"),
     ):
         set_to(short / name)
         other = temporary.parent()

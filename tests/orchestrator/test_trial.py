@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ray import tune
 
 from lightning_modules.arcface import ArcFace
 from lightning_modules.data.splits import TrialData
-from orchestrator import plan
+from orchestrator import fingerprint, plan
 from orchestrator.checkpoints import finished_epochs
 from orchestrator.study import Profile, Study
 from orchestrator.trial import CHECKPOINT, Task, reset_process, run_trial
@@ -55,6 +56,14 @@ def task(epochs: int = 2) -> Task:
 
 def config(checkpoint: str | None = None, **params: Any) -> dict[str, Any]:
     return {"trial": {"head": "arcface", "seed": 5, "params": PARAMS | params, "checkpoint": checkpoint}}
+
+
+def test_a_process_with_other_code_than_its_driver_trains_nothing(
+    data: TrialData, reports: list[dict[str, Any]]
+) -> None:
+    run_trial(config(), data, replace(task(), code="0" * 16))
+    said = f"{fingerprint.HOME} has {fingerprint.of_code()}, the driver {'0' * 16}"
+    assert reports == [{"other_code": said}]
 
 
 def test_a_trial_reports_every_epoch_with_measures_times_and_a_sample(
