@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from orchestrator import fingerprint
 
 Entry = Mapping[str, Any]
+PACKAGES = (
+    "torch",
+    "pytorch-lightning",
+    "ray",
+    "optuna",
+    "wandb",
+    "numpy",
+    "scipy",
+    "matplotlib",
+    "pydantic",
+)
+TRAIN = ("torch", "numpy")  # whose versions a model's last digits depend on
 
 
 def entries(provenance: Entry) -> list[Entry]:
@@ -45,3 +58,21 @@ def said(entry: Entry) -> str:
     changed = " with changes on top" if git and git["changed"] else ""
     commit = f", commit {git['commit'][:10]}{changed}" if git else ""
     return f"{version}{commit} ({entry['trains']})" if "trains" in entry else f"{version}{commit}"
+
+
+def packages() -> dict[str, str | None]:
+    """The versions of what this code stands on, as they are installed here."""
+    return {name: _version(name) for name in PACKAGES}
+
+
+def other_packages(provenance: Entry) -> list[str]:
+    """What trains here in another version than when the study last went on, in words."""
+    then, now = entries(provenance)[-1].get("packages", {}), packages()
+    return [f"{name} {then[name]} → {now[name]}" for name in TRAIN if then.get(name, now[name]) != now[name]]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

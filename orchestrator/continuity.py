@@ -139,7 +139,7 @@ def _other_code(known: Results) -> Problem:
 
 
 def _remarks(known: Results) -> Iterator[str]:
-    """What cannot be compared, as nobody wrote it down."""
+    """What cannot be compared, as nobody wrote it down, and what differs and is not refused."""
     names = {"study": "its settings", "images": "a hash of its images", "trains": "which code trained"}
     missing = [name for key, name in names.items() if _first(known.provenance, key) is None]
     if not known.provenance:
@@ -147,6 +147,8 @@ def _remarks(known: Results) -> Iterator[str]:
     elif missing:
         lost = f"did not keep {_listed(missing)}: that is not compared now, and kept from now on"
         yield f"this study was launched by {code_history.said(known.provenance)}, which {lost}"
+    if others := code_history.other_packages(known.provenance):
+        yield f"warning: {', '.join(others)} since it last trained: the last digits of what is trained now may differ"
 
 
 def _first(provenance: Mapping[str, Any], key: str) -> Any:

@@ -8,7 +8,6 @@ import platform
 import secrets
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +16,6 @@ from orchestrator.event_log import now
 from orchestrator.files import write_atomic
 from orchestrator.plan import Plan
 from orchestrator.results import Results
-
-PACKAGES = (
-    "torch",
-    "pytorch-lightning",
-    "ray",
-    "optuna",
-    "wandb",
-    "numpy",
-    "scipy",
-    "matplotlib",
-    "pydantic",
-)
 
 
 def first(plan: Plan) -> dict[str, Any]:
@@ -92,7 +79,7 @@ def machine() -> dict[str, Any]:
         "git": git(),
         "trains": fingerprint.of_code(),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": code_history.packages(),
         "platform": platform.platform(),
         "processor": _processor(),
     }
@@ -112,13 +99,6 @@ def git() -> dict[str, Any] | None:
             "changed": bool(ask("status", "--porcelain", "--untracked-files=no")),
         }
     except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
         return None
 
 

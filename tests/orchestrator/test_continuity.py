@@ -267,6 +267,14 @@ def test_the_same_code_needs_no_consent_and_is_no_caution(begun: StudyFolder) ->
     assert not leaderboards.cautions(Results(begun.root))
 
 
+def test_other_versions_of_what_trains_are_told(begun: StudyFolder) -> None:
+    packages = json.loads(begun.provenance_file.read_text())["packages"]
+    change(begun, packages={**packages, "torch": "1.0", "wandb": "0.1"})
+    (said,) = goes_on(begun)
+    assert said.startswith(f"warning: torch 1.0 → {packages['torch']} since")
+    assert goes_on(begun) == []
+
+
 def test_a_study_of_an_older_version_goes_on_with_what_is_known(begun: StudyFolder) -> None:
     older: Mapping[str, Any] = dict.fromkeys(("study", "images", "trains"), continuity.ABSENT)
     change(begun, **older)
@@ -309,7 +317,7 @@ def test_committed_results_are_what_they_were(name: str) -> None:
     continuity.refuse_changed(known)
     said: list[str] = []
     planned = continuity.take_up(known, None, said.append)
-    assert len(said) == 1
+    assert "which did not keep its settings" in said[0]
     assert len(planned.data.train) == known.provenance["train_images"]
     assert not known.chosen_after_a_look
 
