@@ -19,7 +19,7 @@ from ruamel.yaml.reader import ReaderError
 from orchestrator.errors import Problem
 from orchestrator.yaml_values import MOST_DEPTH, MOST_VALUES, Builder, NotPlain, line_of, too_deep, too_much
 
-MOST_BYTES = 1 << 20  # the largest studies have some kilobytes
+MOST_BYTES = 1 << 18  # studies have some kilobytes; the slowest text of a megabyte was read for eight seconds
 MOST_CHARACTERS = 65_536  # of one text
 SPACES = "indent with spaces, for YAML allows no tabs"
 
@@ -45,12 +45,13 @@ def read(path: Path) -> str:
     except (OSError, ValueError) as error:
         fix = "save it as UTF-8" if isinstance(error, UnicodeDecodeError) else "make it readable"
         raise NotPlain([Problem("YAML", "the file must be readable YAML in UTF-8", str(error), fix)]) from error
-    rule, value = f"the file has at most {MOST_BYTES:,} bytes", f"{path.stat().st_size:,} bytes"
-    raise NotPlain([Problem("YAML", rule, value, "leave out what is no study's")])
+    raise _too_long(path.stat().st_size)
 
 
 def parse(text: str) -> Written:
     """What a text of YAML says. Raises NotPlain."""
+    if len(text) > MOST_BYTES:
+        raise _too_long(len(text))
     yaml = YAML(typ="safe", pure=True)
     yaml.Composer = _Bounded
     try:
@@ -67,6 +68,11 @@ def parse(text: str) -> Written:
     if builder.problems:
         raise NotPlain(builder.problems)
     return Written(content, builder.lines, builder.origins)
+
+
+def _too_long(size: int) -> NotPlain:
+    rule, fix = f"YAML has at most {MOST_BYTES:,} bytes", "leave out what is not read"
+    return NotPlain([Problem("YAML", rule, f"{size:,} bytes", fix)])
 
 
 def _invalid(said: str, line: int | None) -> NotPlain:
