@@ -81,7 +81,17 @@ class Diverged(Exception):
 
 
 class WorkerDied(Exception):
-    """A process of several that train together is gone; the trial goes on from its last checkpoint, like any other."""
+    """A process of several that train together is gone; the trial goes on from its last checkpoint, like any other.
+
+    kind: of what the machine did to it.
+    """
+
+    def __init__(self, said: str, kind: str = "process") -> None:
+        super().__init__(said, kind)  # both, for Ray copies exceptions by their arguments
+        self.said, self.kind = " ".join(said.split())[:300], kind
+
+    def __str__(self) -> str:
+        return self.said
 
 
 def run_trial(config: dict[str, Any], data: TrialData, task: Task) -> None:
@@ -117,7 +127,7 @@ def last_words(error: Exception) -> dict[str, dict[str, str]]:
     if isinstance(error, Diverged):
         return {"ended": {"status": "diverged", "reason": str(error)}}
     if isinstance(error, WorkerDied):
-        return {"broken": {"kind": "process", "said": " ".join(str(error).split())[:300]}}
+        return {"broken": {"kind": error.kind, "said": error.said}}
     if cause := interruptions.of(error):
         return {"broken": {"kind": cause.kind, "said": cause.said}}
     reason = f"{type(error).__name__}: {error}"

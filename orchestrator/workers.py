@@ -54,7 +54,7 @@ def run(trial: dict[str, Any], data: TrialData, task: Task, checkpoint: Any) -> 
                     continue
                 break
             if "broken" in word:
-                raise WorkerDied(word["broken"]["said"])
+                raise WorkerDied(**word["broken"])
             if "ended" in word or "other_code" in word:
                 tune.report(word)
                 return

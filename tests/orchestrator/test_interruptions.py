@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import shutil
 import tempfile
 from pathlib import Path
@@ -96,6 +97,8 @@ def test_a_lost_worker_is_the_machines() -> None:
     assert last_words(WorkerDied("ActorDiedError:\n\tthe node is gone")) == {
         "broken": {"kind": "process", "said": "ActorDiedError: the node is gone"}
     }
+    full = pickle.loads(pickle.dumps(WorkerDied(said="OSError: [Errno 28] No space left on device", kind="disk")))
+    assert last_words(full)["broken"] == {"kind": "disk", "said": str(full)}
 
 
 def test_an_error_that_comes_from_itself_is_looked_at_once() -> None:
