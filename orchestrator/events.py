@@ -98,7 +98,11 @@ class Interrupted(_Said):
 
 
 class End(_Said):
-    """A trial has ended."""
+    """A trial has ended.
+
+    Records of earlier versions end a trial as failed where "its process died 3 times". That stays its end: what rests
+    on such a record, as its confirmation, was found without that trial.
+    """
 
     event: Literal["end"]
     trial: Name

@@ -190,6 +190,16 @@ def test_a_line_that_does_not_fit_is_cut_away_and_nothing_follows_it(tmp_path: P
     assert folder.trials()["softmax-000"].last_epoch == 1
 
 
+def test_what_an_earlier_version_ended_for_a_death_stays_ended(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path / "study")
+    end = {"event": "end", "trial": "softmax-000", "status": "failed", "reason": "its process died 3 times"}
+    with folder.writer() as writer:
+        for event in (FIRST, EPOCH | {"epoch": 1}, end):
+            writer.append(event)
+    trial = folder.trials()["softmax-000"]
+    assert (trial.status, trial.lost, trial.interrupted) == ("failed", True, False)
+
+
 def test_a_file_that_does_not_fit_leaves_nothing(tmp_path: Path, disk: Disk) -> None:
     write_atomic(tmp_path / "whole", "before")
     disk.syncs = False
