@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, TypeAdapter, ValidationError
 
+from orchestrator.documents import told
 from orchestrator.errors import shown
 
 Event = dict[str, Any]
@@ -179,8 +180,5 @@ def fault(event: object) -> str:
     try:
         _KNOWN.validate_python(event)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        place = ".".join(str(part) for part in first["loc"][1:2])
-        but = "" if first["type"] == "missing" else f", but it is {shown(first['input'])}"
-        return f"{place}: {first['msg'].partition(', ')[2] or first['msg']}{but}"
+        return told(error, outer=1)
     return ""

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator import disk, scratch
+from lightning_modules import npy
+from orchestrator import disk, documents, scratch
 from orchestrator.commands import ours
+from orchestrator.documents import Analysis, Provenance
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.event_log import Trial, Writer, now, read_events, replay
 from orchestrator.events import Event
@@ -24,6 +26,7 @@ from orchestrator.storage.bucket import below
 from orchestrator.storage.home import Home
 from orchestrator.storage.lease import ask_to_stop, held, holder
 
+GIVE_UP = "put it back from a copy; without one, remove it: the study then goes on with a new one, and says so"
 LOOK_S = 0.5  # someone who only looks whether a study has a driver holds the lock for an instant
 
 
@@ -144,17 +147,39 @@ class StudyFolder:
             self.home.put(path)
 
     def embedding(self, trial: str, epoch: int) -> NDArray[np.float16] | None:
-        """The sampled validation embeddings (n, D) of a trial after an epoch, if they were kept."""
-        path = self.embeddings / trial / f"epoch-{epoch:03d}.npy"
-        return np.load(path, allow_pickle=False) if path.exists() else None
+        """The sampled validation embeddings (n, D) of a trial after an epoch; None where none are left."""
+        points = _array(self.embeddings / trial / f"epoch-{epoch:03d}.npy")
+        return points if points is not None and points.ndim == 2 and points.dtype == np.float16 else None
 
     def save_labels(self, labels: NDArray[np.int64]) -> None:
         write_npy(self.embeddings / "labels.npy", labels)
 
     def labels(self) -> NDArray[np.int64]:
         """The classes (n,) of the sampled validation images, the same for every trial."""
-        labels: NDArray[np.int64] = np.load(self.embeddings / "labels.npy", allow_pickle=False)
+        labels = _array(self.embeddings / "labels.npy")
+        if labels is None or labels.ndim != 1 or labels.dtype != np.int64 or not len(labels) or labels.min() < 0:
+            rule, fix = "it holds the classes of the sampled images", f"{ours('resume', self)} writes it anew"
+            raise CannotRun([Problem(str(self.embeddings / "labels.npy"), rule, "it is missing or broken", fix)])
         return labels
+
+    def provenance(self) -> dict[str, Any] | None:
+        """Where the numbers come from; None where nothing says so. Raises CannotRun where that is broken."""
+        return documents.read(self.provenance_file, Provenance, GIVE_UP)
+
+    def kept_analysis(self, head: str) -> dict[str, Any] | None:
+        """Every measure of a head's best trial; None where it was not taken yet, or has to be taken anew."""
+        try:
+            return documents.read(self.analysis / f"{head}.json", Analysis, "")
+        except CannotRun:
+            return None
+
+
+def _array(path: Path) -> NDArray[Any] | None:
+    """An array that is kept for pictures; None where there is none that is whole: a picture less is no harm."""
+    try:
+        return npy.read(path)
+    except (OSError, ValueError):
+        return None
 
 
 def request_stop(folder: StudyFolder) -> str:

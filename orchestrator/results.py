@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from orchestrator import as_json, selection
 from orchestrator.commands import ours
@@ -18,6 +18,8 @@ from orchestrator.storage.home import here
 from orchestrator.study import Study
 from orchestrator.verdict.confirmation import Confirmation, ask_by_default
 from orchestrator.verdict.sealed import Sealed
+
+T = TypeVar("T")
 
 
 class Results:
@@ -59,16 +61,24 @@ class Results:
 
     @property
     def damage(self) -> list[Problem]:
-        """What of the study's files says nothing, once all records have been read."""
-        _ = self.trials, self.confirmation, self.test
+        """What of the study's files says nothing, once all records and the provenance have been read."""
+        _ = self.trials, self.confirmation, self.test, self.provenance
         return [*self._broken.values()]
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """Where the numbers come from, as it was written at the launch and at every resume."""
-        path = self.folder.provenance_file
-        known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        return known
+        return self._read(self.folder.provenance) or {}
+
+    def _read(self, reader: Callable[[], T | None]) -> T | None:
+        """What a reader of one file finds; None too where it is broken and that may be."""
+        try:
+            return reader()
+        except CannotRun as error:
+            if not self._damaged:
+                raise
+            self._broken |= {problem.place: problem for problem in error.problems}
+            return None
 
     @property
     def knows_classes(self) -> bool:
@@ -149,9 +159,9 @@ class Results:
 
     def analysis(self, head: str) -> dict[str, Any] | None:
         """Every measure of the embedding of a head's best trial, taken once, after the search; None before that."""
-        path, best = self.folder.analysis / f"{head}.json", self.best.get(head)
-        known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        of_the_best = best and (known.get("trial"), known.get("epoch")) == (best.name, best.last_epoch)
+        best = self.best.get(head)
+        known = self.folder.kept_analysis(head)
+        of_the_best = best and known and (known["trial"], known["epoch"]) == (best.name, best.last_epoch)
         return known if of_the_best else None
 
     def best_study(self, head: str) -> Study:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lightning_modules import json_text
 from orchestrator.files import write_atomic
 from orchestrator.temporary import parent
 
@@ -63,7 +64,7 @@ def remove_left(known: Mapping[str, Any]) -> None:
 def read(path: Path) -> dict[str, Any] | None:
     """The driver that a file names; None where there is none, or none that can be read."""
     try:
-        known = json.loads(path.read_bytes())
+        known = json_text.parse(path.read_bytes())
     except (OSError, ValueError):
         return None
     return known if isinstance(known, dict) and {"pid", "host"} <= known.keys() else None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_modules import blueprint
+from lightning_modules import blueprint, npy
 from lightning_modules.blueprint import Blueprint, ModelError
 from lightning_modules.data import sources
 from lightning_modules.data.images import DataError, Metadata
@@ -125,12 +125,9 @@ def _load(data: str, part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64] | 
             raise DataError(f"{path} holds no image")
         return known.images, known.labels
     try:
-        images = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        images = npy.read(path)
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: {error}") from error
-    if not isinstance(images, np.ndarray):
-        images.close()
-        raise DataError(f"{path} is an archive of arrays, not one array of images")
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or not len(images):
         raise DataError(f"{path} has {images.dtype} of shape {images.shape}, not uint8 images (N, H, W[, channels])")
     return images, None

@@ -14,7 +14,6 @@ import typer
 if TYPE_CHECKING:
     from orchestrator.results import Results
 
-MOST_SAID = 10  # of many problems with the same file
 DONE, FAILED, WRONG, SOME_FAILED, CANNOT, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 Folder = Annotated[
@@ -93,16 +92,10 @@ def print_json(content: Any) -> None:
 
 def say_damage(*studies: Results) -> None:
     """Says, last, what of a study's files could not be read, and fails: what was shown rests on the rest of them."""
-    if any([_damage_of(known) for known in studies]):
-        raise typer.Exit(FAILED)
-
-
-def _damage_of(known: Results) -> int:
     from orchestrator.errors import CannotRun
 
-    problems = known.damage
-    if problems:
-        print(CannotRun(problems[:MOST_SAID]), file=sys.stderr)
-    if len(problems) > MOST_SAID:
-        print(f"and {len(problems) - MOST_SAID:,} more", file=sys.stderr)
-    return len(problems)
+    damaged = [known.damage for known in studies if known.damage]
+    for problems in damaged:
+        print(CannotRun(problems), file=sys.stderr)
+    if damaged:
+        raise typer.Exit(FAILED)

@@ -26,6 +26,7 @@ from orchestrator.verdict import confirmation
 from search_spaces.parameters import short
 
 PALETTE = 128  # colours of a picture in the page: a third of the bytes
+MACHINE = {"cpus": "cores", "gpus": "GPUs", "memory_gb": "GB"}
 
 
 @dataclass(frozen=True)
@@ -215,21 +216,21 @@ def _provenance(results: Results) -> list[tuple[str, str]]:
     known = results.provenance
     if not known:
         return []
-    git = known.get("git")
+    git, packages = known.get("git"), known.get("packages", {})
     commit = "not in a git checkout" if not git else git["commit"] + (" with changes on top" if git["changed"] else "")
-    packages = ", ".join(f"{name} {version}" for name, version in known["packages"].items() if version)
-    rows = [
-        ("started", known["started"]),
-        ("command", " ".join(known["command"])),
-        ("code", f"orchestrator {known['orchestrator']}, commit {commit}"),
-        ("Python", f"{known['python']}; {packages}"),
-        ("machine", f"{known['processor']}, {known['cpus']} cores, {known['gpus']} GPUs, {known['memory_gb']} GB"),
-        ("system", known["platform"]),
-        ("seeds", ", ".join(f"{name} {seed}" for name, seed in known["seeds"].items())),
-        ("at a time", f"{known['trials_at_a_time']} trials"),
-    ]
-    rows += [("went on", f"{each['started']}: {' '.join(each['command'])}") for each in known["resumed"]]
-    return rows
+    machine = [known.get("processor"), *(f"{known[key]} {unit}" for key, unit in MACHINE.items() if key in known)]
+    rows = {
+        "started": known.get("started"),
+        "command": " ".join(known.get("command", [])),
+        "code": f"orchestrator {known['orchestrator']}, commit {commit}" if "orchestrator" in known else None,
+        "Python": "; ".join([known.get("python", ""), ", ".join(f"{n} {v}" for n, v in packages.items() if v)]),
+        "machine": ", ".join(str(part) for part in machine if part),
+        "system": known.get("platform"),
+        "seeds": ", ".join(f"{name} {seed}" for name, seed in known.get("seeds", {}).items()),
+        "at a time": f"{known['trials_at_a_time']} trials" if "trials_at_a_time" in known else None,
+    }
+    again = [f"{each.get('started', '')}: {' '.join(each.get('command', []))}" for each in known.get("resumed", [])]
+    return [*((name, told) for name, told in rows.items() if told), *(("went on", each) for each in again)]
 
 
 def _scatter(bests: Iterable[Best]) -> str | None:

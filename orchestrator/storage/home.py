@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote, urlsplit
 
+from orchestrator import documents
+from orchestrator.documents import Copied
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.files import write_atomic
 from orchestrator.locks import alone, free
@@ -103,7 +105,8 @@ class Home:
     def of(cls, root: Path) -> Home | None:
         """The home of a working copy; None for a folder that is no copy of anything."""
         path = root / HOME_FILE
-        return cls(root, **json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+        known = documents.read(path, Copied, f"remove {root}: it is only a copy, and is fetched again")
+        return cls(root, known["uri"], known["copy"]) if known else None
 
     @cached_property
     def bucket(self) -> Bucket:

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from lightning_modules import json_text
 from orchestrator import scratch
 from orchestrator.commands import ours
 from orchestrator.errors import CannotRun, Problem
@@ -36,8 +37,18 @@ def holder(home: Home, now_ns: int | None = None) -> Driver | None:
     written, content = home.bucket.written_ns(LEASE), home.bucket.read(LEASE)
     if written is None or content is None:
         return None
-    driver: Driver = json.loads(content)
+    driver = _named(content)
     return driver if (now_ns or time.time_ns()) - written <= LEASE_S * 1e9 else None
+
+
+def _named(content: bytes) -> Driver:
+    """The driver that a lease names; of one that is broken, somebody: it was written by whoever has it."""
+    try:
+        driver = json_text.parse(content)
+    except ValueError:
+        driver = None
+    nobody = {"pid": "unknown", "host": "another machine", "started": "an unknown time", "copy": ""}
+    return nobody | driver if isinstance(driver, dict) else nobody
 
 
 def _since_boot_s() -> float:
@@ -133,7 +144,7 @@ class Lease:
 
     def _is_ours(self) -> bool:
         content = self.home.bucket.read(LEASE)
-        return content is not None and json.loads(content)["token"] == self._driver["token"]
+        return content is not None and _named(content).get("token") == self._driver["token"]
 
     def _write(self) -> None:
         self.home.bucket.write(LEASE, json.dumps(self._driver).encode())

@@ -11,6 +11,8 @@ from functools import partial
 from typing import Any
 
 from orchestrator import __version__
+from orchestrator.commands import ours
+from orchestrator.errors import CannotRun, Problem
 from orchestrator.event_log import Trial
 from orchestrator.events import Event
 from orchestrator.keepsakes import Keepsakes
@@ -42,8 +44,11 @@ class About:
 
     @classmethod
     def of(cls, results: Results) -> About:
-        """Of a study's folder. Raises CannotRun while nothing has begun there."""
-        return cls(results.study, results.provenance["study_id"], results.num_classes, results.folder)
+        """Of a study's folder. Raises CannotRun while nothing has begun there, or nobody knows any more what it is."""
+        if not (study_id := results.provenance.get("study_id")):
+            rule, fix = "only what is on record can be sent", ours("resume", results.folder)
+            raise CannotRun([Problem(str(results.folder), rule, "its search has not begun", fix)])
+        return cls(results.study, study_id, results.num_classes, results.folder)
 
     def id_of(self, name: str) -> str:
         """The id of a trial's run: the same at every resume, and different in every study."""

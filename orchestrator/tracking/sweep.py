@@ -6,9 +6,12 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from orchestrator import documents
+from orchestrator.documents import Noted
+from orchestrator.errors import CannotRun
 from orchestrator.files import write_atomic
 from orchestrator.records import StudyFolder
 from orchestrator.study import Searched, Study
@@ -46,9 +49,10 @@ class Place:
     def kept(cls, folder: StudyFolder) -> Place | None:
         """What was kept in a folder; None too where the note is not one that this version has written."""
         try:
-            return cls(**json.loads(folder.wandb_file.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            known = documents.read(folder.wandb_file, Noted, "")
+        except CannotRun:
             return None
+        return cls(**{field.name: known.get(field.name, "") for field in fields(cls)}) if known else None
 
     @classmethod
     def of(cls, folder: StudyFolder, study: Study) -> Place | None:

@@ -143,9 +143,6 @@ def _refuse_while_mirrored(results: Results) -> None:
     if results.folder.driver() and results.study.tracking.mode == "online":
         fix = f"wait for its end, or end it: {ours('stop', root)}"
         raise CannotRun([Problem(root, "one process at a time sends a run", "its search sends them now", fix)])
-    if not results.provenance.get("study_id"):
-        fix = ours("resume", root)
-        raise CannotRun([Problem(root, "only what is on record can be sent", "its search has not begun", fix)])
 
 
 @contextmanager

@@ -69,6 +69,7 @@ LIGHT = (
     "keepsakes",
     "study",
     "study_file",
+    "documents",
     "event_log",
     "events",
     "records",

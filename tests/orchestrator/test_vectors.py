@@ -181,9 +181,13 @@ DATA: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "videos": ("images.npy", lambda path: saved(path, images(3, 2, 6, 5, 1)), "of shape (3, 2, 6, 5, 1)"),
     "one number": ("images.npy", lambda path: saved(path, np.uint8(3)), "of shape ()"),
     "no images": ("images.npy", lambda path: saved(path, images(0)), "of shape (0, 6, 5)"),
-    "a pickle": ("images.npy", lambda path: saved(path, np.array([{}], object), allow_pickle=True), "allow_pickle"),
+    "a pickle": ("images.npy", lambda path: saved(path, np.array([{}], object), allow_pickle=True), "it holds object"),
     "words": ("images.npy", lambda path: path.write_text("no array"), "images.npy: "),
-    "half a file": ("images.npy", lambda path: path.write_bytes(saved(path, images(99)).read_bytes()[:500]), "read"),
+    "half a file": (
+        "images.npy",
+        lambda path: path.write_bytes(saved(path, images(99)).read_bytes()[:500]),
+        "but 372 bytes follow",
+    ),
     "an empty file": ("images.npy", lambda path: path.touch(), "images.npy"),
     "an archive": ("images.npy", zipped, "images.npy"),
 }

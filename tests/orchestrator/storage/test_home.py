@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,18 +26,22 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestrator.storage.lease.SETTLE_S", 0.0)
 
 
+def event(number: int) -> dict[str, Any]:
+    return {"event": "start", "trial": f"a-{number:03d}", "head": "a", "index": number, "seed": 0, "params": {}}
+
+
 def begun(runs: str, events: int, start: int = 0) -> StudyFolder:
     """The study with so many events more."""
     folder = StudyFolder(inside(runs, "study"))
     folder.root.joinpath("study.yaml").write_text("name: study\n")
     with folder.writer() as writer:
         for number in range(start, start + events):
-            writer.append({"event": "epoch", "trial": "a-000", "number": number})
+            writer.append(event(number))
     return folder
 
 
 def numbers(folder: StudyFolder) -> list[int]:
-    return [event["number"] for event in folder.events()]
+    return [event["index"] for event in folder.events()]
 
 
 def test_another_machine_has_every_event_and_goes_on(
@@ -60,11 +65,11 @@ def test_an_event_is_in_the_bucket_before_it_is_in_the_copy(runs: str) -> None:
 
     folder = StudyFolder(inside(runs, "study"))
     with folder.writer() as writer:
-        writer.append({"event": "epoch", "trial": "a-000", "number": 0})
+        writer.append(event(0))
         system, path = FileSystem.from_uri(f"{runs}?allow_bucket_deletion=true")
         system.delete_dir(path.partition("/")[0])
         with pytest.raises(CannotRun, match="the bucket must be there"):
-            writer.append({"event": "epoch", "trial": "a-000", "number": 1})
+            writer.append(event(1))
         assert numbers(folder) == [0]
         system, _ = FileSystem.from_uri(f"{runs}?allow_bucket_creation=true")
         system.create_dir(path.partition("/")[0])
@@ -84,7 +89,7 @@ def test_a_copy_that_was_cut_anywhere_becomes_whole(runs: str, monkeypatch: pyte
 def test_a_copy_that_says_something_else_is_made_what_the_bucket_is(runs: str) -> None:
     folder = begun(runs, 3)
     whole = folder.trials_file.read_bytes()
-    for wrong in (whole.replace(b'"number": 2', b'"number": 7'), whole + b'{"event": "epoch"}\n'):
+    for wrong in (whole.replace(b'"index": 2', b'"index": 7'), whole + b'{"event": "epoch"}\n'):
         folder.trials_file.write_bytes(wrong)
         here(f"{runs}/study")
         assert folder.trials_file.read_bytes() == whole

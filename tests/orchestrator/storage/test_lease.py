@@ -14,7 +14,7 @@ from orchestrator.storage import lease
 from orchestrator.storage.bucket import Bucket
 from orchestrator.storage.home import here, inside
 
-EVENT = {"event": "start", "trial": "a-000"}
+EVENT = {"event": "start", "trial": "a-000", "head": "a", "index": 0, "seed": 0, "params": {}}
 Machine = Callable[[str], None]
 
 

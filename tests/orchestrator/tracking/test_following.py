@@ -170,7 +170,7 @@ def test_what_goes_wrong_in_the_process_is_told(growing: Any) -> None:
     with following(Results(folder.root).study, folder, said.append):
         pass
     (line,) = said
-    assert line.startswith("W&B: JSONDecodeError: ")
+    assert line.startswith("W&B: Expecting property name")
     assert line.endswith(f"; orchestrator sync {folder.root} sends what is missing")
 
 

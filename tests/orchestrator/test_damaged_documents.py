@@ -1,0 +1,115 @@
+"""JSON documents and arrays of a study's folder that are missing, empty, cut or of another kind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from orchestrator.cli import app
+from orchestrator.errors import CannotRun
+from orchestrator.records import StudyFolder
+from orchestrator.results import Results
+from orchestrator.storage.home import HOME_FILE
+from orchestrator.tracking.sweep import Place
+
+BROKEN = {
+    "empty": (b"", "it is empty"),
+    "cut": (b'{"study_id": "abc', "Unterminated string"),
+    "a list": (b"[]", "Input should be"),
+    "nested": (b"[" * 100_000, "nested too deeply"),
+    "binary": (b"\x93NUMPY\xff", "no UTF-8"),
+    "other types": (b'{"study_id": 7, "classes": "ten"}', "it is 'ten'"),
+    "a path": (b'{"study_id": "../.."}', "it is '../..'"),
+}
+
+
+@pytest.fixture(scope="module")
+def finished(build_study: Callable[..., StudyFolder], tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
+    return build_study(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture
+def folder(finished: StudyFolder, tmp_path: Path) -> StudyFolder:
+    return StudyFolder(Path(shutil.copytree(finished.root, tmp_path / finished.root.name)))
+
+
+@pytest.mark.parametrize(("content", "wrong"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_provenance_is_named_and_all_else_is_shown(content: bytes, wrong: str, folder: StudyFolder) -> None:
+    folder.provenance_file.write_bytes(content)
+    for words in (["status"], ["inspect"], ["best"]):
+        shown = CliRunner().invoke(app, [*words, str(folder.root)])
+        assert shown.exit_code == 1, shown.output
+        assert "softmax" in shown.stdout
+        assert str(folder.provenance_file) in shown.stderr
+        assert wrong in shown.stderr
+    with pytest.raises(CannotRun, match=r"provenance\.json is a JSON object"):
+        _ = Results(folder.root).provenance
+
+
+@pytest.mark.parametrize("content", [content for content, _ in BROKEN.values()], ids=BROKEN)
+@pytest.mark.parametrize("verb", ["resume", "confirm", "test"])
+def test_with_a_broken_provenance_nobody_goes_on_and_is_told_how_to(
+    verb: str, content: bytes, folder: StudyFolder
+) -> None:
+    folder.provenance_file.write_bytes(content)
+    refused = CliRunner().invoke(app, [verb, str(folder.root)])
+    assert refused.exit_code == 4, refused.output
+    assert str(folder.provenance_file) in refused.stderr
+    assert "put it back from a copy; without one, remove it" in refused.stderr
+    assert not folder.driver_file.exists()
+
+
+def test_a_folder_in_place_of_a_document_is_named(folder: StudyFolder) -> None:
+    folder.provenance_file.unlink()
+    folder.provenance_file.mkdir()
+    shown = CliRunner().invoke(app, ["status", str(folder.root)])
+    assert shown.exit_code == 1
+    assert "Is a directory" in shown.stderr
+
+
+@pytest.mark.parametrize("content", [content for content, _ in BROKEN.values()], ids=BROKEN)
+def test_a_broken_note_of_wandb_or_of_a_driver_stops_nobody(content: bytes, folder: StudyFolder) -> None:
+    folder.wandb_file.write_bytes(content)
+    folder.driver_file.write_bytes(content)
+    assert Place.kept(folder) is None
+    assert CliRunner().invoke(app, ["status", str(folder.root)]).exit_code == 0
+    with folder.writer():
+        assert folder.driver() is not None
+    assert not folder.driver_file.exists()
+
+
+def test_a_broken_note_of_a_working_copy_says_what_to_do(folder: StudyFolder) -> None:
+    (folder.root / HOME_FILE).write_text('{"uri": 3}')
+    shown = CliRunner().invoke(app, ["status", str(folder.root)])
+    assert shown.exit_code == 4
+    assert f"remove {folder.root}" in shown.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"text"], ids=["empty", "cut", "text"])
+def test_an_embedding_that_is_broken_is_a_picture_less(content: bytes, folder: StudyFolder) -> None:
+    (folder.embeddings / "softmax-000" / "epoch-003.npy").write_bytes(content)
+    assert folder.embedding("softmax-000", 3) is None
+    assert folder.embedding("softmax-000", 2) is not None
+    (folder.embeddings / "labels.npy").write_bytes(content)
+    with pytest.raises(CannotRun, match="the classes of the sampled images"):
+        folder.labels()
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", json.dumps({"trial": "softmax-000", "epoch": 3}).encode()])
+def test_a_broken_analysis_counts_as_not_taken_yet(content: bytes, folder: StudyFolder) -> None:
+    assert Results(folder.root).analysis("softmax")
+    (folder.analysis / "softmax.json").write_bytes(content)
+    assert Results(folder.root).analysis("softmax") is None
+    assert CliRunner().invoke(app, ["inspect", str(folder.root)]).exit_code == 0
+
+
+def test_labels_of_another_kind_are_refused(folder: StudyFolder) -> None:
+    np.save(folder.embeddings / "labels.npy", np.array([[1.5]]))
+    with pytest.raises(CannotRun, match="resume"):
+        folder.labels()
