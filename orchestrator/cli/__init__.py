@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator import streams
+from orchestrator import caches, streams
 from orchestrator.cli import looking, models, remote, running
 
 app = typer.Typer(
@@ -48,6 +48,7 @@ VERBS: dict[str, Callable[..., None]] = {  # in the order in which --help lists 
 def main() -> None:
     """The console script."""
     streams.mend()
+    caches.furnish()
     try:
         app()
     finally:
