@@ -112,12 +112,13 @@ class End(_Said):
 
 
 class Asked(_Said):
-    """Which configurations are trained again, on which seeds."""
+    """Which configurations are trained again, on which seeds. looks: openings of the test images by then."""
 
     event: Literal["asked"]
     configurations: list[Name]
     seeds: list[Whole]
     racing: StrictBool
+    looks: Count | None = None
 
 
 class Dropped(_Said):
