@@ -146,7 +146,9 @@ def _last_words(text: str, folder: Path | None) -> str:
     if not pid or folder is None:
         return ""
     try:
-        return "\n".join(path.read_text(errors="replace") for path in folder.glob(f"**/logs/worker-*-{pid[1]}.err"))
+        return "\n".join(
+            path.read_text(encoding="utf-8", errors="replace") for path in folder.glob(f"**/logs/worker-*-{pid[1]}.err")
+        )
     except OSError:
         return ""
 

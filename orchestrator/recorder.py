@@ -139,7 +139,7 @@ class Recorder(DriverOnly, tune.Callback):
 def _error(trial: Any) -> str:
     """What Ray says of a trial's last failure."""
     try:
-        return Path(trial.error_file).read_text(errors="replace").rpartition("Failure # ")[2]
+        return Path(trial.error_file).read_text(encoding="utf-8", errors="replace").rpartition("Failure # ")[2]
     except (OSError, TypeError):  # the disk is full, or there is none
         return ""
 
