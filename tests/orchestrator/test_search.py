@@ -101,7 +101,12 @@ def check_the_same(first: Results, second: Results) -> None:
 
 @pytest.mark.usefixtures("search_alone")
 def test_one_trial_at_a_time_gives_the_same_search_again(undisturbed: Results, tmp_path: Path) -> None:
-    check_the_same(undisturbed, launch(undisturbed.study, tmp_path))
+    """Also where it is kept for W&B, and the other is not."""
+    tracking = {"mode": "offline", "pictures": False}
+    again = launch(Study.model_validate(undisturbed.study.model_dump() | {"tracking": tracking}), tmp_path)
+    check_the_same(undisturbed, again)
+    kept = {path.name.partition(f"{again.provenance['study_id']}-")[2] for path in again.folder.wandb.glob("*-run-*")}
+    assert kept == set(again.trials)
 
 
 @pytest.mark.usefixtures("search_alone")

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from orchestrator.cli import app
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.storage.bucket import Bucket
 from orchestrator.storage.home import inside
-from tests.orchestrator.processes import epochs_on_record, orchestrator, wait_until
+from tests.orchestrator.processes import PATIENCE_S, epochs_on_record, orchestrator, wait_until
 from tests.readme import BUCKET, placed
 
 LAUNCH, RESUME, STATUS, FETCH = BUCKET
@@ -27,11 +29,19 @@ main()
 """  # the program, which gives a driver that died up after eight seconds
 
 
-def run(*words: str) -> str:
+def resumed(words: list[str]) -> str:
+    """What the program says that goes on with a study."""
     ended = orchestrator(*words, program=QUICK_TO_GIVE_UP)
-    said, told = ended.communicate(timeout=250)
+    _, told = ended.communicate(timeout=PATIENCE_S)
     assert ended.returncode == 0, told
-    return said + told
+    return told
+
+
+def run(*words: str) -> str:
+    """What a command that looks at a study prints, in this process."""
+    done = CliRunner().invoke(app, [*words])
+    assert done.exit_code == 0, (done.output, done.exception)
+    return done.output
 
 
 def test_a_study_goes_from_machine_to_machine(
@@ -51,7 +61,7 @@ def test_a_study_goes_from_machine_to_machine(
     places, where = {"digits.yaml": study, "s3://bucket/runs": runs}, f"{runs}/digits"
     driver = orchestrator(*placed(LAUNCH, places), program=QUICK_TO_GIVE_UP)
     looking = StudyFolder(inside(runs, "digits"))
-    wait_until(lambda: epochs_on_record(looking) >= 4, driver, seconds=200)
+    wait_until(lambda: epochs_on_record(looking) >= 4, driver)
     driver.send_signal(signal.SIGKILL)
     driver.communicate()
     on_disk = looking.events()
@@ -60,13 +70,13 @@ def test_a_study_goes_from_machine_to_machine(
     known = Results(where)
     assert known.folder.events()[: len(on_disk)] == on_disk
     interrupted = [trial for trial in known.trials.values() if trial.status == "running"]
-    told = run(*placed(RESUME, places))
+    told = resumed(placed(RESUME, places))
 
     assert "waiting whether it is still at work" in told
     assert any(f"{trial.name} goes on" in told for trial in interrupted if trial.epochs)
-    resumed = Results(where)
-    assert resumed.finished
-    events = resumed.folder.events()
+    finished = Results(where)
+    assert finished.finished
+    events = finished.folder.events()
     assert events[: len(on_disk)] == on_disk
     epochs = Counter((event["trial"], event["epoch"]) for event in events if event["event"] == "epoch")
     assert epochs == Counter({(f"arcface-00{index}", epoch): 1 for index in (0, 1) for epoch in (1, 2, 3)})

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from orchestrator.errors import CannotRun, Problem
@@ -22,10 +23,11 @@ from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.tracking import following as follows
 from orchestrator.tracking.following import Follower, following
+from orchestrator.tracking.run import SAID
 from orchestrator.tracking.tail import follow
 from tests.orchestrator.tracking.conftest import wait_for
-from tests.orchestrator.tracking.test_offline import epochs_of
-from tests.orchestrator.tracking.wandb_files import read_run
+from tests.orchestrator.tracking.test_offline import epochs_of, opened
+from tests.orchestrator.tracking.wandb_files import read_run, read_what_is_there
 
 MakeFolder = Callable[..., StudyFolder]
 
@@ -110,16 +112,40 @@ def append(folder: StudyFolder, lines: list[bytes]) -> None:
         record.writelines(lines)
 
 
-def test_a_study_that_is_followed_is_mirrored_when_it_ends(growing: Any) -> None:
-    folder, lines = growing
-    said: list[str] = []
-    with following(Results(folder.root).study, folder, said.append):
-        append(folder, lines)
-    results = Results(folder.root)
-    for name, trial in results.trials.items():
-        (path,) = folder.wandb.glob(f"offline-run-*-{name}/*.wandb")
-        assert [row["epoch"] for row in epochs_of(read_run(path))] == [row["epoch"] for row in trial.epochs]
+def test_a_study_that_is_followed_has_every_trial_epoch_and_picture_mirrored_when_it_ends(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What follows has ended by then, and wandb with it: the files are read as they are."""
+    monkeypatch.setattr(follows, "CLOSE_S", 800.0)  # its priority is the lowest, and a neighbour may be busy
+    folder = make_folder("offline", pictures=True)
+    content, said = folder.trials_file.read_bytes(), list[str]()
+    folder.trials_file.write_bytes(b"")
+    study = Results(folder.root).study
+    with following(study, folder, said.append):
+        append(folder, [content])
+    results, labels = Results(folder.root), folder.labels()
     assert said == []
+    for name, known in results.trials.items():
+        (path,) = folder.wandb.glob(f"offline-run-*-{name}/*.wandb")
+        run = read_what_is_there(path)
+        kept = not known.lost
+        assert run["id"] == f"{results.provenance['study_id']}-{name}"
+        assert (run["group"], run["job_type"], run["exit_code"]) == (study.name, "search", int(known.lost))
+        assert run["config"].items() >= (known.params | {"head": known.head, "seed": known.seed}).items()
+        assert run["config"]["orchestrator"]["study"] == study.model_dump(mode="json")
+        assert run["summary"]["status"] == SAID[known.status]
+        assert [logged["_step"] for logged in run["rows"]] == [*range(1, known.last_epoch + 1 + kept)]
+        for logged, told in zip(epochs_of(run), known.epochs, strict=True):
+            assert logged.items() >= (told["metrics"] | {"objective": told["objective"]}).items()
+            with opened(run, "embedding", logged) as picture:
+                assert picture.format == "PNG"
+                assert len(np.unique(np.asarray(picture.convert("L")))) > 50
+        if kept:
+            points = folder.embedding(name, known.last_epoch)
+            assert points is not None
+            assert (np.array(opened(run, "embedding_table")["data"]) == np.column_stack([points, labels])).all()
+            with opened(run, "embedding_unfolds") as film:
+                assert (film.format, film.n_frames) == ("GIF", len(known.epochs))
 
 
 def test_the_wandb_of_the_program_around_is_left_alone(growing: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,18 +14,15 @@ import pytest
 import wandb
 from PIL import Image
 
-from orchestrator import launch
 from orchestrator.event_log import Trial
 from orchestrator.files import write_atomic
 from orchestrator.records import StudyFolder
 from orchestrator.study import Study
-from orchestrator.tracking import following
 from orchestrator.tracking.following import CLOSE_S
 from orchestrator.tracking.inbox import Inbox
 from orchestrator.tracking.mirror import Mirror
-from orchestrator.tracking.run import SAID, row_of
-from tests.orchestrator.alone import alone
-from tests.orchestrator.tracking.wandb_files import read_run, read_what_is_there
+from orchestrator.tracking.run import row_of
+from tests.orchestrator.tracking.wandb_files import read_run
 
 LABELS = np.arange(200) % 10
 EACH_EPOCH = {"embedding", "embedding_3d"}
@@ -103,40 +100,6 @@ def opened(run: dict[str, Any], key: str, logged: dict[str, Any] | None = None) 
     """What a row, the last unless given, holds: a table or a cloud as JSON, anything else as a picture."""
     path = run["path"] / "files" / (logged or run["rows"][-1])[f"{key}/path"]
     return json.loads(path.read_text()) if path.suffix == ".json" else Image.open(path)
-
-
-def test_an_offline_study_mirrors_every_trial_epoch_and_picture(
-    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """When `launch` returns, the process that follows the study has ended, and wandb's with it: all is there."""
-    monkeypatch.setattr(
-        following, "CLOSE_S", 1000.0
-    )  # it has the lowest priority: beside a busy neighbour it takes long
-    with alone():
-        results = launch(study, tmp_path)
-    found = [read_what_is_there(path) for path in results.folder.wandb.glob("offline-run-*/run-*.wandb")]
-    study_id = json.loads(results.folder.provenance_file.read_text())["study_id"]
-    runs = {run["id"].removeprefix(f"{study_id}-"): run for run in found}
-
-    assert set(runs) == set(results.trials)
-    for name, known in results.trials.items():
-        run = runs[name]
-        assert (run["group"], run["job_type"], run["exit_code"]) == ("small", "search", 0)
-        assert run["config"].items() >= (known.params | {"head": "arcface", "seed": known.seed}).items()
-        assert run["config"]["orchestrator"]["study"] == results.study.model_dump(mode="json")
-        assert run["summary"]["status"] == SAID[known.status]
-        assert [logged["_step"] for logged in run["rows"]] == [*range(1, known.last_epoch + 1), known.last_epoch + 1]
-        for logged, told in zip(epochs_of(run), known.epochs, strict=True):
-            assert logged.items() >= (told["metrics"] | {"objective": told["objective"]}).items()
-            with Image.open(run["path"] / "files" / logged["embedding/path"]) as picture:
-                assert picture.format == "PNG"
-                assert len(np.unique(np.asarray(picture.convert("L")))) > 50
-        points = results.folder.embedding(name, known.last_epoch)
-        assert points is not None
-        table = np.array(opened(run, "embedding_table")["data"])
-        assert (table == np.column_stack([points, results.folder.labels()])).all()
-        with opened(run, "embedding_unfolds") as film:
-            assert (film.format, film.n_frames) == ("GIF", len(known.epochs))
 
 
 def test_a_finished_run_gets_its_best_picture_its_table_and_its_film_after_its_last_row(
