@@ -34,22 +34,23 @@ TOGETHER = {
     "sealed": ("tests/orchestrator/test_sealed_",),
 }
 LONGEST_FIRST = (  # whatever takes long and begins last is waited for by all other processes
-    "tests/orchestrator/test_search.py",
     "tests/orchestrator/test_resume.py",
+    "tests/orchestrator/test_search.py",
     "tests/test_readme_followed.py",
-    "tests/orchestrator/test_workers.py",
-    "tests/orchestrator/test_workers_lost.py",
-    "tests/orchestrator/storage/test_search_in_a_bucket.py",
-    "tests/cluster/test_jobs.py",
-    "tests/cluster/test_nodes.py",
-    "reports",
     "tests/orchestrator/tracking/test_online.py",
+    "tests/orchestrator/test_workers_lost.py",
+    "tests/orchestrator/test_workers.py",
+    "tests/orchestrator/storage/test_search_in_a_bucket.py",
+    "tests/cluster/test_nodes.py",
     "tests/orchestrator/tracking/test_outages.py",
+    "tests/cluster/test_jobs.py",
+    "reports",
     "sealed",
     "tests/orchestrator/test_confirm.py",
+    "tests/orchestrator/tracking/test_following.py",
     "tests/orchestrator/test_winners.py",
     "tests/cluster/test_autoscaler.py",
-    "tests/orchestrator/tracking/test_offline.py",
+    "tests/orchestrator/test_calibration.py",
 )
 
 

@@ -58,6 +58,7 @@ def taken(ip: str, port: int) -> bool:
 def test_it_starts_the_nodes_that_trials_need_and_each_sees_its_own_devices(
     cluster: Cluster, launch: Callable[..., object], small_study: Callable[..., Path], tmp_path: Path
 ) -> None:
+    """What a trial asks for starts a node that has it, and no trial sees devices of another."""
     file = tmp_path / "fake.yaml"
     with open(file, "w") as out:
         YAML(typ="safe", pure=True).dump(FAKE, out)

@@ -48,6 +48,7 @@ def test_a_study_is_sent_followed_left_alone_followed_again_and_fetched(
     google_runs: str,
     tmp_path: Path,
 ) -> None:
+    """A laptop that sends a study to a cluster may leave, come back, and take the results home."""
     study = small_study(
         heads="{arcface: }",
         training="{epochs: 3, batch_size: 16}",

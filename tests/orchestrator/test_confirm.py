@@ -63,7 +63,7 @@ class Confirmed:
 
 
 @pytest.fixture(scope="module")
-def confirmed(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Confirmed:
+def confirmed(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Confirmed]:
     study = Study.model_validate(
         {
             "name": "small",
@@ -77,13 +77,13 @@ def confirmed(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Co
         }
     )
     folder = StudyFolder(tmp_path_factory.mktemp("confirmed") / "small")
-    with one_ray(), alone():
+    with one_ray(cores=1), alone():
         interrupted = search.launch(study, folder.root.parent, Watched(folder, ("cosface", "-seed-1")))
         assert not interrupted.finished
         _ = interrupted.confirmation, interrupted.trials  # read now, before there is more
         before, going_on = folder.confirmation_file.read_bytes(), Watched(folder)
         search.resume(folder.root, going_on)
-    return Confirmed(folder, interrupted, before, going_on)
+        yield Confirmed(folder, interrupted, before, going_on)  # Ray stays for whoever asks for more
 
 
 @pytest.fixture

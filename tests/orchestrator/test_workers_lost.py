@@ -41,6 +41,7 @@ def workers_of(process: subprocess.Popen[str]) -> list[int]:
 def test_lost_workers_and_a_lost_driver_cost_no_epoch(
     small_study: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A trial that trains in two processes survives the loss of one, and of the driver, from its last checkpoint."""
     study, folder = small_study(**STUDY), StudyFolder(tmp_path / "two" / "small")
     launched = orchestrator("launch", study, "--results", tmp_path / "two", "--set", "resources.workers=2")
     wait_for_epoch(1, folder, launched)

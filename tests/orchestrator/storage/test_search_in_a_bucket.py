@@ -51,6 +51,7 @@ def test_a_study_goes_from_machine_to_machine(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """A lost machine costs nothing of a study in a bucket: another one goes on, others look at it and fetch it."""
     study = small_study(
         name="digits",
         heads="{arcface: }",

@@ -196,6 +196,7 @@ def test_a_sweep_that_is_not_there_is_refused(online: Online, path: str) -> None
 def test_a_killed_driver_goes_on_and_a_server_goes_away_and_no_run_or_row_is_lost_or_there_twice(
     small_mnist: Path, tmp_path: Path
 ) -> None:
+    """After kill -9 and an outage, sync leaves at W&B exactly what is on record."""
     (tmp_path / "small.yaml").write_text(STUDY.format(path=small_mnist).replace("top: 1", "top: 0"))
     with WandbServer() as server:
         environment = server.environment(tmp_path / "client")
