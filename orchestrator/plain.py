@@ -1,11 +1,13 @@
-"""Stands in for characters that a terminal's encoding lacks: the nearest plain ones, or the codes of those.
+"""Text as a terminal may have it: what comes from a file or a server moves no cursor there and tells no password.
 
-A way of handling errors, as `open(errors=…)` takes it, by the name HANDLER.
+For characters that the terminal's encoding lacks, the nearest plain ones stand in, or their codes: a way of handling
+errors, as `open(errors=…)` takes it, by the name HANDLER.
 """
 
 from __future__ import annotations
 
 import codecs
+import re
 import unicodedata
 
 HANDLER = "plain"
@@ -13,6 +15,21 @@ NEAREST = {
     "–": "-", "—": "-", "−": "-", "×": "x", "·": ".", "…": "...", "±": "+-", "≤": "<=", "≥": ">=", "≈": "~", "≠": "!=",
     "→": "->", "←": "<-", "°": " deg", "²": "^2", "∞": "inf", "‘": "'", "’": "'", "“": '"', "”": '"', "●": "*",
 }  # fmt: skip
+
+CONTROLS = re.compile(  # all but tab and newline; what turns the direction of writing; halves of characters
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+USER = re.compile(r"(?<=://)[^\s/@\"'<>]+@")  # of an address: name:password
+
+
+def visible(text: str) -> str:
+    """The text with control characters as codes, and without the passwords of addresses."""
+    return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), discreet(text))
+
+
+def discreet(text: str) -> str:
+    """The text without the names and passwords that stand in addresses."""
+    return USER.sub("", text) if "@" in text else text
 
 
 def plain(error: UnicodeError) -> tuple[str, int]:

@@ -14,6 +14,7 @@ from typing import Any
 from orchestrator import __version__, code_history, continuity, fingerprint
 from orchestrator.event_log import now
 from orchestrator.files import write_atomic
+from orchestrator.plain import discreet
 from orchestrator.plan import Plan
 from orchestrator.results import Results
 
@@ -55,7 +56,7 @@ def collect(plan: Plan) -> dict[str, Any]:
     return {
         "started": now(),
         "orchestrator": __version__,
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [Path(sys.argv[0]).name, *map(discreet, sys.argv[1:])],
         **machine(),
         "classes": plan.data.num_classes,
         "train_images": len(plan.data.train),

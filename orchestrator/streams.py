@@ -1,7 +1,8 @@
 """Standard streams that may be closed, full, or a pipe that nobody reads: whoever writes to them goes on.
 
 What is said on the way is worth a line, never a search: it is written by a thread of its own, and dropped where that
-waits. What was asked for goes to stdout as it is: there a failure is told.
+waits. What was asked for goes to stdout as it is: there a failure is told. Whatever is written to either is made
+`visible`; only whoever has done so himself, because he styles it, writes `as_is`.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import queue
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, TextIO, cast
 
-from orchestrator.plain import HANDLER
+from orchestrator.plain import HANDLER, visible
 
 WAIT_S = 0.2  # a reader that is well has read a line by then
 FLUSH_S = 2.0  # at the end, for what a slow one has still to read
@@ -36,6 +38,11 @@ class Steadfast:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
+        """Hands a text over, made visible."""
+        self.write_as_is(visible(text))
+        return len(text)
+
+    def write_as_is(self, text: str) -> int:
         """Hands a text over, and waits a moment for it to be written, so that texts stay in order with all else."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="said", daemon=True)
@@ -50,6 +57,9 @@ class Steadfast:
             if not stuck:
                 self._idle.wait_for(lambda: not self._waiting, WAIT_S)
         return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        self.write("".join(lines))
 
     def flush(self) -> None:
         """Nothing is kept back."""
@@ -67,6 +77,40 @@ class Steadfast:
             with self._idle:
                 self._waiting -= 1
                 self._idle.notify_all()
+
+
+class Visible:
+    """A text stream that makes visible what is written to it. All else is the stream's."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.write_as_is = stream.write
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        self._stream.write(visible(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        self.write("".join(lines))
+
+
+class AsIs:
+    """A stream for someone who makes visible himself what is not his own, and styles it."""
+
+    def __init__(self, stream: Any) -> None:
+        self.write = stream.write_as_is
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def as_is(stream: Any) -> Any:
+    """The same stream, with nothing made visible."""
+    return AsIs(stream) if isinstance(stream, Steadfast | Visible) else stream
 
 
 def _put(stream: TextIO, text: str) -> None:
@@ -113,3 +157,5 @@ def mend() -> None:
         if mode == "w" and isinstance(stream := getattr(sys, name), io.TextIOWrapper):
             stream.reconfigure(errors=HANDLER)  # a terminal that lacks a character ends nothing
     sys.stderr = cast(TextIO, steadfast(sys.stderr))
+    if not isinstance(sys.stdout, Visible):
+        sys.stdout = cast(TextIO, Visible(sys.stdout))

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from orchestrator.commands import ours
 from orchestrator.contest import ANY, planned_trials, starts
 from orchestrator.event_log import Trial
 from orchestrator.fleet import KINDS
+from orchestrator.plain import visible
 from orchestrator.plan import Plan
 from orchestrator.results import Results
+from orchestrator.streams import as_is
 from orchestrator.study import Searched
 from orchestrator.tracking import switch
 from orchestrator.verdict import confirmation
@@ -26,9 +29,16 @@ if TYPE_CHECKING:
     from orchestrator.timetable import Usage
 
 
+class VisibleConsole(Console):
+    """Rich's console, which styles what it prints; what it is given does nothing to a terminal."""
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        return super().render_str(visible(text), **how)
+
+
 def console_on(stream: TextIO) -> Console:
     """Prints on a stream, and takes no part of a name for markup or for an emoji: [bold] and :smile: stay."""
-    return Console(file=stream, markup=False, emoji=False, highlight=False)
+    return VisibleConsole(file=as_is(stream), markup=False, emoji=False, highlight=False)
 
 
 def duration(seconds: float) -> str:

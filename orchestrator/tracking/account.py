@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from http.client import HTTPException
 from typing import Any, TypeVar
 
+from orchestrator.plain import discreet
 from orchestrator.tracking import switch
 
 Answer = TypeVar("Answer")
@@ -46,13 +47,14 @@ def require() -> None:
     """Raises Unavailable where W&B is switched off, where there is no key, or where no server answers."""
     if variable := switch.off():
         raise Unavailable(f"it is switched off by {variable}")
+    import wandb
     from wandb.errors import UsageError
 
     try:
-        server = host()
+        server, settings = host(), wandb.setup().settings
     except (UsageError, ValueError) as error:  # a key with a space at its end, an address that is none
         raise Unavailable(f"W&B's settings are wrong ({error})") from error
-    if not _has_key(server):
+    if not _has_key(settings.base_url):
         raise Unavailable("no W&B key (wandb login stores one)")
     try:
         urllib.request.urlopen(server, timeout=REACH_S).close()
@@ -113,17 +115,17 @@ def entity() -> str:
 
 
 def host() -> str:
-    """The server that wandb talks to."""
+    """The server that wandb talks to. A name and a password in its address are wandb's alone."""
     import wandb
 
-    return str(wandb.setup().settings.base_url)
+    return discreet(str(wandb.setup().settings.base_url))
 
 
 def app() -> str:
     """Where people look at it."""
     import wandb
 
-    return str(wandb.setup().settings.app_url)
+    return discreet(str(wandb.setup().settings.app_url))
 
 
 def _has_key(server: str) -> bool:
