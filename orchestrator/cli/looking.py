@@ -60,12 +60,14 @@ def best(folder: Folder, json: AsJson = False) -> None:
     with errors():
         from orchestrator import leaderboards
         from orchestrator.commands import ours
+        from orchestrator.disk import Spot
         from orchestrator.results import Results
 
         known = Results(folder, damaged=True)
-        written = known.write_best()
+        obstacle = Spot.of(known.folder.best).obstacle  # of someone else's study, perhaps
+        written = [] if obstacle else known.write_best()
         known.folder.publish()
-        if not written and not known.damage:
+        if not known.best and not known.damage:
             print(f"no trial of {known.study.name} has ended with a result yet", file=sys.stderr)
             raise typer.Exit(FAILED)
         if json:
@@ -74,6 +76,8 @@ def best(folder: Folder, json: AsJson = False) -> None:
             lines = leaderboards.leaderboard_of(known), leaderboards.verdicts(known)
             show(*(each for several in lines for each in several), *(ours("launch", path) for path in written))
         say_damage(known)
+        if obstacle:
+            print(f"no best/<head>.yaml is written: {obstacle}", file=sys.stderr)
 
 
 def report(folder: Folder, json: AsJson = False) -> None:

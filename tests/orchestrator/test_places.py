@@ -150,3 +150,14 @@ def test_a_tilde_in_a_study_is_said_with_its_line(tmp_path: Path, home: Path) ->
     (tmp_path / "odd.yaml").write_text("name: odd\nheads: {arcface: }\ndata:\n  source: idx\n  path: ~nobody-x/y\n")
     with pytest.raises(StudyError, match=r"odd\.yaml:5: data\.path\n  rule   ~ is the home of a user"):
         Study.load(tmp_path / "odd.yaml")
+
+
+def test_the_best_of_a_study_that_cannot_be_written_in_is_shown(
+    build_study: Callable[..., StudyFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = build_study(tmp_path, examined=False)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    done = CliRunner().invoke(app, ["best", str(folder.root)])
+    assert (done.exit_code, "arcface" in done.stdout) == (0, True), done.output
+    assert done.stderr == f"no best/<head>.yaml is written: {folder.root} is not writable\n"
+    assert not folder.best.exists()
