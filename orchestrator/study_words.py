@@ -24,12 +24,16 @@ FIXES = {
     "invalid_key": "write it as a text",
     "too_long": "leave some out",
     "string_too_long": "write a shorter one",
+    "string_too_short": "write a text",
     "string_pattern_mismatch": "write something like my-study",
 }
 RULES = {
     "dict_type": "must be a mapping of keys",
     "model_type": "must be a mapping of keys",
     "too_short": "must name at least one",
+    "too_long": "must have at most {max_length} entries",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_too_short": "must not be empty",
     "missing": "is required",
     "invalid_key": "a key must be a text",
     "string_pattern_mismatch": "a name has small letters, digits, '.', '_' and '-', at most 64",
@@ -40,7 +44,9 @@ ADDED = {"name": " my-study", "heads": " with the heads to search, such as arcfa
 def translated(details: ErrorDetails) -> Problem:
     """What pydantic found, in the words of a study."""
     keys, kind = details["loc"], details["type"]
-    rule = RULES.get(kind, details["msg"].replace("Input should be", "must be"))
+    rule = details["msg"].replace("Input should be", "must be")
+    if kind in RULES:
+        rule = RULES[kind].format(**details.get("ctx") or {})
     if kind == "missing":
         return Problem(_place(keys), rule, "missing", f"add {keys[-1]}:{ADDED.get(str(keys[-1]), '')}")
     if kind == "extra_forbidden":

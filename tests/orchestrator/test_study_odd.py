@@ -41,6 +41,8 @@ REFUSED: list[tuple[str, str, int | None, str, str]] = [
     (BOTH + 'data: {source: idx, path: "a\\0b"}', "data.path", 3, "no control characters", "remove them"),
     (BOTH + f"data: {{source: idx, path: {'x' * 5000}}}", "data.path", 3, "at most 4095 characters", "a shorter one"),
     (BOTH + f"description: {'x' * 20_000}", "description", 3, "at most 10000 characters", "write a shorter one"),
+    (BOTH + "data: {source: idx, path: ''}", "data.path", 3, "must not be empty", "write a text"),
+    (BOTH + f"data: {{unseen_classes: {[7] * 10_001}}}", "data.unseen_classes", 3, "10000 entries", "leave some"),
     # keys that are no texts
     (BOTH + "training: {? {epochs: 3} : 4}", "training.a mapping", 3, "a key must be a text", "in quotes"),
     (BOTH + "training: {? [epochs] : 4}", "training.a list", 3, "a key must be a text", "in quotes"),
