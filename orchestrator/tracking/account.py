@@ -53,7 +53,7 @@ def require() -> None:
     try:
         server, settings = host(), wandb.setup().settings
     except (UsageError, ValueError) as error:  # a key with a space at its end, an address that is none
-        raise Unavailable(f"W&B's settings are wrong ({error})") from error
+        raise Unavailable(f"W&B's settings are wrong ({discreet(str(error))})") from error
     if not _has_key(settings.base_url):
         raise Unavailable("no W&B key (wandb login stores one)")
     try:

@@ -49,6 +49,16 @@ def stranger() -> Iterator[str]:
         listening.shutdown()
 
 
+@pytest.mark.usefixtures("talkative")
+def test_a_password_in_the_servers_address_is_told_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_BASE_URL", "http://me:secret@127.0.0.1:9")
+    wandb.teardown()
+    with pytest.raises(account.Unavailable) as refused:
+        account.require()
+    assert "http://127.0.0.1:9 does not answer" in str(refused.value)
+    assert "secret" not in f"{refused.value} {account.host()} {account.app()}"
+
+
 def test_without_a_key_it_is_said_how_to_get_one_and_no_server_is_asked(
     talkative: WandbServer, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
