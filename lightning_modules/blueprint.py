@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from lightning_modules import json_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 IMAGES_AT_A_TIME = 1024
+MOST_CONFIG_BYTES, MOST_SAID = 2**24, 500
+MOST_SIZE, MOST_DEPTH = 2**24, 1000  # of a layer, and of a body
 
 
 class ModelError(ValueError):
@@ -63,8 +68,10 @@ def save(
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).unlink(missing_ok=True)  # written last: a folder with one is whole
-    (folder / WEIGHTS).write_bytes(packed({name: tensor.contiguous() for name, tensor in weights.items()}))
-    content: dict[str, Any] = {"about": about, "blueprint": asdict(blueprint)}
+    written = packed({name: tensor.contiguous() for name, tensor in weights.items()})
+    (folder / WEIGHTS).write_bytes(written)
+    digest = hashlib.sha256(written).hexdigest()
+    content: dict[str, Any] = {"about": about, "blueprint": asdict(blueprint), "weights_sha256": digest}
     if calibration is not None:
         content["verification"] = calibration.as_dict()
     beside = folder / f".{CONFIG}"
@@ -73,45 +80,101 @@ def save(
 
 
 def about(folder: Path) -> dict[str, Any]:
-    """What a model's folder says of where it comes from; empty where there is no model."""
-    path = folder / CONFIG
-    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["about"] if path.exists() else {}
+    """What a model's folder says of where it comes from; empty where there is no model, or a broken one."""
+    try:
+        known: dict[str, Any] = _config(folder)["about"]
+    except ModelError:
+        return {}
     return known
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether both files of a model are there and as they were written."""
+    try:
+        _weights(folder, _config(folder))
+    except ModelError:
+        return False
+    return True
 
 
 def calibration(folder: Path) -> Calibration | None:
     """The thresholds that were kept with a model; None where there are none. Raises ModelError."""
     from lightning_modules.geometry.verification import Calibration, CalibrationError
 
+    known = _config(folder).get("verification")
     try:
-        known = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("verification")
         return None if known is None else Calibration.from_dict(known)
-    except (OSError, ValueError, AttributeError, CalibrationError) as error:
+    except (ValueError, AttributeError, CalibrationError) as error:
         raise ModelError(f"{folder} holds no calibration that can be read: {error}") from error
 
 
 def load(folder: Path) -> tuple[Blueprint, EmbeddingModule]:
     """The module in a folder that `save` has written, ready to embed. Raises ModelError. Nothing is unpickled."""
+    known = _config(folder)
+    weights = _weights(folder, known)
+    try:
+        blueprint = _checked(known["blueprint"])
+        _check_size(blueprint, weights)
+        module = blueprint.build()
+        module.load_state_dict(weights)
+    except (ImportError, LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError) as error:
+        raise ModelError(f"{folder} holds no model that can be loaded: {str(error)[:MOST_SAID]}") from error
+    return blueprint, module.eval()
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """What a model's config.json says. Raises ModelError."""
+    try:
+        with open(folder / CONFIG, "rb") as file:
+            known = json_text.parse(file.read(MOST_CONFIG_BYTES))
+        if not isinstance(known, dict) or not all(isinstance(known.get(key), dict) for key in ("about", "blueprint")):
+            raise ValueError("it says nothing about a model")
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder} holds no model that can be loaded: {CONFIG}: {error}") from error
+    return known
+
+
+def _weights(folder: Path, known: dict[str, Any]) -> dict[str, Tensor]:
+    """The tensors of a model, as they were written and finite. Raises ModelError."""
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     try:
-        known = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["blueprint"]
-        blueprint = Blueprint(**{**known, "image_shape": tuple(known["image_shape"])})
-        module = blueprint.build()
-        module.load_state_dict(load_file(folder / WEIGHTS))
-    except (
-        OSError,
-        ImportError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        ValueError,
-        RuntimeError,
-        SafetensorError,
-    ) as error:
-        raise ModelError(f"{folder} holds no model that can be loaded: {error}") from error
-    return blueprint, module.eval()
+        content = (folder / WEIGHTS).read_bytes()
+        if (digest := known.get("weights_sha256")) and digest != hashlib.sha256(content).hexdigest():
+            raise ValueError("it is not the file that was written")
+        weights = load(content)
+        if broken := [name for name, tensor in weights.items() if not tensor.isfinite().all()]:
+            raise ValueError(f"{broken[0]} is not finite")
+    except (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"{folder} holds no model that can be loaded: {WEIGHTS}: {str(error)[:MOST_SAID]}") from error
+    return weights
+
+
+def _checked(known: dict[str, Any]) -> Blueprint:
+    """The blueprint that a config tells of. Raises TypeError or ValueError for one that nobody would build."""
+    blueprint = Blueprint(**{**known, "image_shape": tuple(known["image_shape"])})
+    sizes = [blueprint.embedding_dim, blueprint.num_classes, *blueprint.image_shape, *blueprint.body_options.values()]
+    if any(type(size) is not int or not 0 <= size <= MOST_SIZE for size in sizes) or len(blueprint.image_shape) != 3:
+        raise ValueError(f"its sizes are whole numbers from 0 to {MOST_SIZE:,}")
+    if blueprint.body_options.get("depth", 0) > MOST_DEPTH:
+        raise ValueError(f"its body has at most {MOST_DEPTH:,} layers")
+    if not isinstance(blueprint.head, str) or not isinstance(blueprint.params, dict):
+        raise TypeError("it names no head with its settings")
+    return blueprint
+
+
+def _check_size(blueprint: Blueprint, weights: dict[str, Tensor]) -> None:
+    """Raises ValueError, before memory is taken for it, where a model is not of the size that its weights are."""
+    import torch
+
+    with torch.device("meta"):
+        wanted = {name: tensor.shape for name, tensor in blueprint.build().state_dict().items()}
+    found = {name: tensor.shape for name, tensor in weights.items()}
+    for name in wanted.keys() | found.keys():
+        if wanted.get(name) != found.get(name):
+            shapes = f"{name} should be of shape {wanted.get(name)}, but it is of {found.get(name)}"
+            raise ValueError(f"config and weights are of different models: {shapes}")
 
 
 def centres(folder: Path) -> NDArray[np.float32] | None:

@@ -9,15 +9,25 @@ from __future__ import annotations
 import io
 import json
 import os
+import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_modules import json_text, npy
 from lightning_modules.embedder import Embedder
 from lightning_modules.geometry.verification import CalibrationError
+
+SLACK = 1e-6  # of lengths, relative: rounding
+ZIP_ERRORS = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, OverflowError),
+    *(KeyError, RuntimeError, NotImplementedError, UnicodeDecodeError),
+)
 
 
 class GalleryError(ValueError):
@@ -124,17 +134,16 @@ class Gallery:
         """The gallery in a file that `save` has written with this model. Raises GalleryError; nothing is unpickled."""
         gallery = cls(embedder)
         try:
-            with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
-                about = json.loads(file["about"].tobytes())
-                names, model, sums, counts = about["names"], about["model"], file["sums"], file["counts"]
-                if len(set(names)) != len(names) or sums.dtype != np.float64 or sums.ndim != 2:
-                    raise ValueError(f"{len(names)} names, but sums of shape {sums.shape}")
-                gallery._sums = dict(zip(names, sums, strict=True))
-                gallery._counts = {name: int(count) for name, count in zip(names, counts, strict=True)}
-        except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+            about, sums_KD, counts_K = _parts(Path(path).read_bytes())
+            names, model = about["names"], about["model"]
+        except (OSError, ValueError, LookupError, TypeError) as error:
             raise GalleryError(f"{path} holds no gallery that can be read: {error}") from error
         if model != embedder.fingerprint:
             raise GalleryError(f"{path} was made with another model, whose vectors mean other things: enroll again")
+        if wrong := _contradiction(names, sums_KD, counts_K, embedder):
+            raise GalleryError(f"{path} holds no gallery that can be read: {wrong}; enroll again")
+        gallery._sums = dict(zip(names, sums_KD, strict=True))
+        gallery._counts = dict(zip(names, map(int, counts_K), strict=True))
         return gallery
 
     def _known(self, name: str) -> None:
@@ -164,3 +173,38 @@ def _units(vectors_ND: NDArray[np.float64]) -> NDArray[np.float64]:
     """At length 1; a zero vector stays one."""
     lengths_N1 = np.linalg.norm(vectors_ND, axis=1, keepdims=True)
     return vectors_ND / np.where(lengths_N1 > 0, lengths_N1, 1.0)
+
+
+def _parts(content: bytes) -> tuple[dict[str, Any], NDArray[Any], NDArray[Any]]:
+    """Names and model, sums and counts of a gallery's file. Raises ValueError; nothing is larger than the file."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as file:
+            parts = {name: file.getinfo(f"{name}.npy") for name in ("about", "sums", "counts")}
+            if any(
+                part.file_size > len(content) or part.compress_type != zipfile.ZIP_STORED for part in parts.values()
+            ):
+                raise ValueError("its parts are larger than the file")
+            about, sums_KD, counts_K = (npy.decode(file.read(part)) for part in parts.values())
+    except ZIP_ERRORS as error:
+        raise ValueError(str(error)) from error
+    known = json_text.parse(about.tobytes())
+    if not isinstance(known, dict):
+        raise ValueError("it names nobody and no model")
+    return known, sums_KD, counts_K
+
+
+def _contradiction(names: Any, sums_KD: NDArray[Any], counts_K: NDArray[Any], embedder: Embedder) -> str:
+    """What of a gallery cannot be as it says; nothing where all fits."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len({*names}) != len(names):
+        return "its names are not texts, each once"
+    shape = len(names), embedder.dimensions
+    if sums_KD.dtype != np.float64 or sums_KD.shape != shape:
+        return f"its sums are {sums_KD.dtype} of shape {sums_KD.shape}, not float64 of {shape}"
+    if counts_K.dtype != np.int64 or counts_K.shape != shape[:1] or (counts_K < 1).any():
+        return f"its {len(names)} counts of images are not whole numbers from 1"
+    lengths_K = np.linalg.norm(sums_KD, axis=1)
+    if not np.isfinite(lengths_K).all():
+        return "its sums are not finite"
+    if embedder.spherical and (lengths_K > counts_K * (1 + SLACK)).any():
+        return "its sums are longer than as many vectors of length 1"
+    return ""

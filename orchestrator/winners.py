@@ -37,9 +37,11 @@ def examine(planned: Plan, results: Results, say: Callable[[str], None]) -> None
 
 
 def _is_examined(results: Results, best: Trial) -> bool:
-    about = blueprint.about(results.folder.models / best.head)
+    """Whether its model and its measures are there, and whole."""
+    folder = results.folder.models / best.head
+    about = blueprint.about(folder)
     same = (about.get("trial"), about.get("epoch")) == (best.name, best.last_epoch)
-    return same and results.analysis(best.head) is not None
+    return same and blueprint.is_whole(folder) and results.analysis(best.head) is not None
 
 
 def _examine(planned: Plan, results: Results, best: Trial, checkpoint: Path) -> None:

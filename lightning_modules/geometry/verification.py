@@ -27,6 +27,9 @@ class CalibrationError(ValueError):
     """A threshold that cannot be given; the message says why and what to do."""
 
 
+MOST_NUMBER = 1e300  # whatever is larger was never measured
+
+
 @dataclass(frozen=True)
 class OperatingPoint:
     """A threshold, and what it does to the calibration's pairs. A pair is accepted if its similarity ≥ threshold."""
@@ -85,8 +88,12 @@ class Calibration:
             points = tuple(OperatingPoint(**point) for point in known["points"])
             if not points:
                 raise ValueError("no threshold in it")
+            numbers = [each for point in known["points"] for each in point.values()]
+            numbers += [value for name, value in known.items() if name not in ("points", "spherical")]
+            if not all(type(each) in (int, float) and abs(each) < MOST_NUMBER for each in numbers):
+                raise ValueError("what should be a number is none")
             return cls(**{**known, "points": points})
-        except (TypeError, LookupError, ValueError) as error:
+        except (TypeError, AttributeError, LookupError, ValueError) as error:
             raise CalibrationError(f"this is no calibration: {error}; calibrate again") from error
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-KINDS = ("records", "idx", "studies", "overrides")
+KINDS = ("records", "idx", "models", "galleries", "studies", "overrides")
 REPOSITORY = Path(__file__).parents[2]
 CHILD = "from tests.fuzz import child; child.main()"
 SILENT_S = 120.0  # of anyone's time: for a case that waits for ever, and for the start of a process
