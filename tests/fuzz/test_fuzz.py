@@ -8,7 +8,7 @@ import pytest
 
 from tests.fuzz import runner
 
-FEW = {"records": 60, "idx": 300, "models": 60, "galleries": 60, "studies": 150, "overrides": 100}
+FEW = {"records": 60, "idx": 300, "models": 60, "galleries": 60, "studies": 100, "overrides": 50}
 
 
 @pytest.mark.parametrize("kind", runner.KINDS)
