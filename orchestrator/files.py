@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+LEFT_S = 60.0  # no write takes that long
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
@@ -37,3 +41,16 @@ def remove_unfinished(root: Path, pid: int) -> None:
     """Removes what `write_atomic` of a process that was ended has left half written below a folder."""
     for left in root.rglob(f".*.{pid}"):
         left.unlink(missing_ok=True)
+
+
+def remove_left(root: Path) -> None:
+    """Removes what `write_atomic` of processes that are gone has left half written below a folder.
+
+    A folder may be shared: of a process on another machine only the age of what it writes can be seen.
+    """
+    for left in root.rglob(".*.*[0-9]"):
+        pid = left.name.rpartition(".")[2]
+        with suppress(OSError):
+            old = time.time() - left.stat().st_mtime > LEFT_S
+            if pid.isdecimal() and old and left.is_file() and not Path(f"/proc/{pid}").exists():
+                left.unlink()

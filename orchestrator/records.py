@@ -19,7 +19,7 @@ from orchestrator.documents import Analysis, Provenance
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.event_log import Trial, Writer, now, read_events, replay
 from orchestrator.events import Event
-from orchestrator.files import write_atomic, write_npy
+from orchestrator.files import remove_left, write_atomic, write_npy
 from orchestrator.interruptions import broken_off
 from orchestrator.locks import alone, free
 from orchestrator.storage.bucket import below
@@ -125,6 +125,9 @@ class StudyFolder:
             if killed := scratch.read(self.driver_file):
                 scratch.remove_left(killed)
             self.stop_file.unlink(missing_ok=True)
+            for left in self.root.glob(f".{self.driver_file.name}.*"):  # only who has the lock writes one
+                left.unlink(missing_ok=True)
+            remove_left(self.root)
             driver = {**scratch.this_process(), "started": now()}
             own = scratch.make(driver)
             try:

@@ -31,6 +31,7 @@ class Results:
 
     def __init__(self, root: str | Path, damaged: bool = False) -> None:
         self._damaged, self._broken = damaged, dict[str, Problem]()
+        self.concluded = True  # False where its models or its report could not be made at the end of this run
         self.folder = StudyFolder(here(root))
         if not self.folder.exists():
             fix = "name a study's folder, such as results/quick; launch makes one"

@@ -191,5 +191,6 @@ def _conclude(planned: Plan, results: Results, progress: Progress) -> None:
     except Exception as error:
         if (cause := interruptions.of(error)) and cause.kind == "disk":
             raise
+        results.concluded = False
         again = f"everything recorded is safe; {ours('resume', results.folder)} tries again"
         progress.say(f"the models or the report could not be made: {type(error).__name__}: {error}; {again}")

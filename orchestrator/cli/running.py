@@ -9,6 +9,7 @@ import typer
 
 from orchestrator.cli.common import (
     DONE,
+    FAILED,
     INTERRUPTED,
     SOME_FAILED,
     AsJson,
@@ -226,4 +227,6 @@ def _ended(results: Results, json: bool, interrupted: bool = False, terms: Terms
             show(*leaderboards.ending(results))
     if interrupted or not results.finished:
         raise typer.Exit(DONE if terms and terms.used_up else INTERRUPTED)
+    if not results.concluded:
+        raise typer.Exit(FAILED)
     raise typer.Exit(SOME_FAILED if any(run.lost for _, run in results.runs) else DONE)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from typer.testing import CliRunner
 
-from orchestrator.cli import app
+from orchestrator import search, winners
+from orchestrator.cli import app, running
 from orchestrator.errors import CannotRun
+from orchestrator.progress import Silent
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.storage.home import HOME_FILE
@@ -113,3 +117,48 @@ def test_labels_of_another_kind_are_refused(folder: StudyFolder) -> None:
     np.save(folder.embeddings / "labels.npy", np.array([[1.5]]))
     with pytest.raises(CannotRun, match="resume"):
         folder.labels()
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", None], ids=["empty", "other", "missing"])
+@pytest.mark.parametrize(
+    "name", ["models/softmax/model.safetensors", "models/softmax/config.json", "analysis/softmax.json"]
+)
+def test_a_model_or_measures_that_are_broken_are_made_again(
+    name: str, content: bytes | None, folder: StudyFolder
+) -> None:
+    known = Results(folder.root)
+    assert winners._is_examined(known, known.best["softmax"])
+    (folder.root / name).unlink()
+    if content is not None:
+        (folder.root / name).write_bytes(content)
+    assert not winners._is_examined(known, known.best["softmax"])
+
+
+def test_a_study_whose_report_cannot_be_made_says_so_and_fails(
+    folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(results: Results) -> None:
+        raise ValueError("no room for it")
+
+    monkeypatch.setattr(search.edges, "write_wider", broken)
+    known, said = Results(folder.root), list[str]()
+    monkeypatch.setattr(Silent, "say", lambda self, line: said.append(line))
+    search._conclude(None, known, Silent())  # type: ignore[arg-type]
+    assert "could not be made: ValueError: no room for it" in said[0]
+    with pytest.raises(typer.Exit) as ended:
+        running._ended(known, json=True)
+    assert ended.value.exit_code == 1
+
+
+def test_what_a_killed_process_has_left_half_written_goes_and_what_is_being_written_stays(folder: StudyFolder) -> None:
+    gone, ours = 2**22 + 1, os.getpid()  # no process has the first: ids end before it
+    old, new, living = (folder.best / f".arcface.yaml.{pid}" for pid in (gone, gone + 1, ours))
+    driver = folder.root / f".driver.json.{gone}"
+    for path in (old, new, living, driver):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("half")
+    for path in (old, living):
+        os.utime(path, (0, 0))
+    with folder.writer():
+        pass
+    assert [path.exists() for path in (old, new, living, driver)] == [False, True, True, False]
