@@ -1,7 +1,8 @@
 # make run    set up, then launch the quick study on MNIST: six heads, some minutes
 # make test   set up, then lint, check types and test
+# make ends   every way to end a study, at each of its stages, in half an hour; make test tries one of each kind
 # make fuzz   thousands of broken files of every kind; make test tries some of each
-.PHONY: run test fuzz lint bench showcase lock clean
+.PHONY: run test ends fuzz lint bench showcase lock clean
 
 PYTHON ?= python3
 PROCESSES ?= 3
@@ -14,6 +15,9 @@ run: $(READY)
 
 test: lint
 	$(BIN)/pytest --numprocesses $(PROCESSES) --no-loadscope-reorder
+
+ends: $(READY)
+	$(BIN)/python -m tests.ends
 
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz

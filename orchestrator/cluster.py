@@ -13,13 +13,15 @@ import math
 import os
 import secrets
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator import fingerprint
+from orchestrator.beside import Beside
 from orchestrator.cluster_file import node_types, read
+from orchestrator.daemons import Daemons, in_groups_of_their_own
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.fleet import Fleet, Node
 
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
 
     from orchestrator.plan import Plan
 
+TO_ALL_S = 2.0  # until a signal to all processes of a job has ended Ray's as well
+IDLE_S = 5.0  # for trials to be ended, where nobody waits for them any more
+SHUTDOWN_S = 10.0  # Ray gives each of its daemons a second to end by itself
+TEMPORARY = "t"  # the folder for temporary files of all that Ray starts: a process that is killed leaves some
 FILES = "r"  # the folder of Ray's own files: short, for sockets lie below it
 OBJECT_STORE_BYTES = 512 * 2**20  # beyond the dataset itself: Ray's own minimum is 75 MB
 
@@ -66,35 +72,47 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def ray_for(planned: Plan, data_bytes: int, scratch: Path) -> AbstractContextManager[None]:
-    """The Ray that a plan runs on, for as long as the context lasts."""
+def ray_for(
+    planned: Plan, data_bytes: int, scratch: Path, meanwhile: Callable[[], None], terminated: Callable[[], bool]
+) -> AbstractContextManager[Beside]:
+    """The Ray that a plan runs on, for as long as the context lasts, and the thread for all that is done with it.
+
+    meanwhile: called by the main thread some times a second while that other one is at work. terminated: whether
+    Ray may have got a signal to end, as all processes of a job do.
+    """
     fleet, study = planned.fleet, planned.study
     if fleet.address is not None:
-        return joined(fleet.address)
+        return joined(fleet.address, meanwhile)
     profiles = [study.resources.of(head) for head in study.heads]
     most = max(profile.cpu * profile.workers for profile in profiles)
     cpus = min(fleet.cpus, math.ceil(planned.slots * most))  # no more, so that a population keeps to the slots
-    return local_ray(cpus, fleet.gpus, data_bytes, scratch)
+    return local_ray(cpus, fleet.gpus, data_bytes, scratch, meanwhile, terminated)
 
 
 @contextmanager
-def joined(address: str) -> Iterator[None]:
+def joined(address: str, meanwhile: Callable[[], None] = lambda: None) -> Iterator[Beside]:
     """Connects this process to a running cluster, and leaves it as it was. Raises CannotRun where none answers."""
     with environment(ENVIRONMENT):
         import ray
 
         logging.getLogger("ray").setLevel(logging.CRITICAL)
-        try:
+
+        def join() -> None:
             ray.init(address, job_config=_own_code(), log_to_driver=False, logging_level=logging.CRITICAL)
+
+        beside = Beside(meanwhile)
+        try:
+            beside.do(join)
         except (ConnectionError, RuntimeError, ValueError) as error:
+            beside.close()
             rule, fix = "a Ray cluster must answer there", "run this on a node of the cluster: ray status shows one"
             first = str(error).strip().splitlines()[0]
             raise CannotRun([Problem("--address", rule, f"{address}: {type(error).__name__}: {first}", fix)]) from error
         try:
-            yield
+            yield beside
         finally:
-            with _no_collection():
-                ray.shutdown()
+            if beside.idle(IDLE_S):
+                beside.last(_shutdown, SHUTDOWN_S)
 
 
 def look(address: str, file: Path | None = None) -> Fleet:
@@ -109,34 +127,68 @@ def look(address: str, file: Path | None = None) -> Fleet:
 
 
 @contextmanager
-def local_ray(cpus: int, gpus: int, data_bytes: int, folder: Path) -> Iterator[None]:
+def local_ray(
+    cpus: int,
+    gpus: int,
+    data_bytes: int,
+    folder: Path,
+    meanwhile: Callable[[], None] = lambda: None,
+    terminated: Callable[[], bool] = lambda: False,
+) -> Iterator[Beside]:
     """Starts Ray with so many cores and GPUs, room for the data in its object store, files in `folder`; ends it.
 
-    folder: one that only its user may enter. Ray opens its own folder to everyone, so that lies inside.
+    folder: one that only its user may enter. Ray opens its own folder to everyone, so that lies inside. Raises RayEnded
+    where Ray ends by itself.
     """
     with environment(ENVIRONMENT | OUR_OWN):
         import ray
 
         logging.getLogger("ray").setLevel(logging.CRITICAL)  # what becomes of a trial is said by the recorder
-        with _token(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # Ray announces its own future defaults at every start
-            ray.init(
-                "local",  # whatever RAY_ADDRESS says
-                num_cpus=cpus,
-                num_gpus=gpus,
-                include_dashboard=False,
-                job_config=_own_code(),
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-                object_store_memory=OBJECT_STORE_BYTES + 2 * data_bytes,
-                _temp_dir=str(folder / FILES),
-            )
+        daemons, temporary = Daemons(folder), folder / TEMPORARY
+        temporary.mkdir(mode=0o700, exist_ok=True)
+
+        def look() -> None:
+            meanwhile()
+            daemons.look()
+
+        def start() -> None:
+            with (
+                _token(),
+                environment({"TMPDIR": str(temporary)}),
+                in_groups_of_their_own(),
+                warnings.catch_warnings(),
+            ):
+                warnings.simplefilter("ignore", FutureWarning)  # Ray announces its own future defaults at every start
+                ray.init(
+                    "local",  # whatever RAY_ADDRESS says
+                    num_cpus=cpus,
+                    num_gpus=gpus,
+                    include_dashboard=False,
+                    job_config=_own_code(),
+                    log_to_driver=False,
+                    logging_level=logging.CRITICAL,
+                    object_store_memory=OBJECT_STORE_BYTES + 2 * data_bytes,
+                    _temp_dir=str(folder / FILES),
+                )
+
+        beside = Beside(look)
         try:
-            yield
+            beside.do(start)
+            yield beside
         finally:
-            with _no_collection():
-                ray.shutdown()
+            if terminated():
+                daemons.wait(TO_ALL_S)  # shutting down a Ray that is ending takes a minute, in which nothing else runs
+            if not daemons.gone() and beside.idle(IDLE_S):
+                beside.last(_shutdown, SHUTDOWN_S)
+            daemons.kill()  # what is left
             _read_authentication()  # as this process's user has it, for a cluster that is joined next
+
+
+def _shutdown() -> None:
+    import ray
+
+    with _no_collection():
+        ray.shutdown()
 
 
 @contextmanager

@@ -73,6 +73,10 @@ class Interrupted(Exception):
     """The machine broke off what was running, as by a full disk. Nothing on record is lost; the message says more."""
 
 
+class RayEnded(Interrupted):
+    """Ray has ended under a study that was running, as by a kill of its raylet."""
+
+
 def shown(value: object) -> str:
     """A value as a message shows it: short."""
     return cut(repr(_first_of(value)), 80)

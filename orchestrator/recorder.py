@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,11 @@ class Recorder(DriverOnly, tune.Callback):
         progress: Progress,
         schedulers: HeadSchedulers,
         deaths: Deaths,
+        interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
         self._writer, self._source, self._trials, self._epochs = writer, source, trials, epochs
         self._progress, self._schedulers = progress, schedulers
-        self._deaths = deaths
+        self._deaths, self._interrupted = deaths, interrupted
         self._last_words: dict[str, dict[str, str]] = {}
         self._broken: dict[str, Cause] = {}  # trials that the machine has broken off, until they report again
 
@@ -109,6 +111,8 @@ class Recorder(DriverOnly, tune.Callback):
         name = given["name"]
         if name not in self._trials:  # its node died before it could start
             self._begin(given)
+        if self._interrupted():  # it ends with the whole search, and goes on with it
+            return
         text, cause = _error(trial), self._broken.pop(name, None)
         if cause is None and (signal := self._deaths.crash(text)):
             self._end(name, "failed", f"its process crashed {trial.num_failures} times, by {signal}", text)

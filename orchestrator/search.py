@@ -14,6 +14,7 @@ from orchestrator.plan import Plan
 from orchestrator.progress import Progress, Silent
 from orchestrator.refresh import Refresher
 from orchestrator.results import Results
+from orchestrator.signals import StopSignals
 from orchestrator.study import Study
 from orchestrator.terms import Terms
 from orchestrator.tracking.following import following
@@ -38,11 +39,11 @@ def launch(
     """
     terms, progress = terms or Terms(), progress or Silent()
     planned = plan.make(study, results, fleet=terms.fleet())
-    with planned.folder.writer(progress.say) as writer:
+    with _signals(planned) as signals, planned.folder.writer(progress.say) as writer:
         plan.refuse_taken(planned.folder)  # by someone who was quicker than this plan
         write_atomic(planned.folder.provenance_file, provenance.text(provenance.first(planned)))
         write_atomic(planned.folder.study_file, study.to_yaml("The study as it was launched, overrides included."))
-        return _run(planned, writer, progress, terms)
+        return _run(planned, writer, progress, terms, signals)
 
 
 def resume(
@@ -59,9 +60,9 @@ def resume(
     known, terms, progress = Results(folder), terms or Terms(), progress or Silent()
     continuity.refuse_changed(known)
     planned = continuity.take_up(known, terms.fleet(), progress.say, other_code or known.finished)
-    with planned.folder.writer(progress.say) as writer:
+    with _signals(planned) as signals, planned.folder.writer(progress.say) as writer:
         provenance.go_on(planned, other_code)
-        return _run(planned, writer, progress, terms)
+        return _run(planned, writer, progress, terms, signals)
 
 
 def confirm(
@@ -88,7 +89,7 @@ def confirm(
         raise CannotRun([Problem(str(folder), "a finished search is confirmed, one with a result", value, fix)])
     terms, progress = terms or Terms(), progress or Silent()
     planned = continuity.take_up(known, terms.fleet(), progress.say, other_code)
-    with planned.folder.writer(progress.say) as writer:
+    with _signals(planned) as signals, planned.folder.writer(progress.say) as writer:
         provenance.go_on(planned, other_code)
         known = Results(planned.folder.root)  # as it stays from here on: nobody else writes
         before, asked = known.confirmation, _more(known, top, seeds, racing)
@@ -99,7 +100,7 @@ def confirm(
         else:
             with writer.beside(planned.folder.confirmation_file) as record:
                 record.append({**asked.event(), "looks": len(looks)})
-        return _run(planned, writer, progress, terms)
+        return _run(planned, writer, progress, terms, signals)
 
 
 def _more(known: Results, top: int | None, seeds: int | None, racing: bool | None) -> Asked:
@@ -111,31 +112,34 @@ def _more(known: Results, top: int | None, seeds: int | None, racing: bool | Non
     return confirmation.ask(study, known.trials.values(), *more, race)
 
 
-def _run(planned: Plan, writer: Writer, progress: Progress, terms: Terms) -> Results:
+def _signals(planned: Plan) -> StopSignals:
+    """Those that this process gets while it runs the study."""
+    return StopSignals(ours("resume", planned.folder))
+
+
+def _run(planned: Plan, writer: Writer, progress: Progress, terms: Terms, signals: StopSignals) -> Results:
     folder = planned.folder
     folder.publish()  # so that it can go on elsewhere from now on
     with following(planned.study, folder, progress.say):
         if not Results(folder.root).finished:
-            _train(planned, writer, progress, terms)
+            _train(planned, writer, progress, terms, signals)
         results = Results(folder.root)
         results.write_best()
         if results.finished:
+            signals.end_if_asked()
             _conclude(planned, results, progress)
     return results
 
 
-def _train(planned: Plan, writer: Writer, progress: Progress, terms: Terms) -> None:
+def _train(planned: Plan, writer: Writer, progress: Progress, terms: Terms, signals: StopSignals) -> None:
     root = planned.folder.root
     for warning in planned.warnings:
         progress.say(f"warning: {warning}")
-    try:
-        with Refresher(root), training.session(planned, writer, progress, terms.left_s) as session:
-            if not Results(root).searched:
-                _search(planned, session, writer)
-            if not session.stopped and Results(root).searched:
-                _confirm(planned, session, writer, progress)
-    except SystemExit:
-        progress.say("stopped while Ray was starting")
+    with Refresher(root), training.session(planned, writer, progress, signals, terms.left_s) as session:
+        if not session.stopped and not Results(root).searched:
+            _search(planned, session, writer)
+        if not session.stopped and Results(root).searched:
+            _confirm(planned, session, writer, progress)
     if terms.used_up and not Results(root).finished:
         progress.say(f"the time budget is used up; {ours('resume', planned.folder)} goes on, here or elsewhere")
 

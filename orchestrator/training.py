@@ -5,8 +5,8 @@ The record is the truth: a stage is rebuilt from it, and Tune's own snapshots ar
 
 from __future__ import annotations
 
-import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,17 +17,21 @@ from numpy.typing import NDArray
 
 from lightning_modules.data.splits import TrialData, stratified
 from orchestrator import cluster, interruptions, plan
+from orchestrator.beside import Beside
 from orchestrator.checkpoints import newest
-from orchestrator.errors import CannotRun, Interrupted
+from orchestrator.errors import CannotRun, Interrupted, RayEnded
 from orchestrator.event_log import Trial, Writer
 from orchestrator.interruptions import Deaths
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress
+from orchestrator.signals import StopSignals
 from orchestrator.study import AUTO, Profile, Study
 from orchestrator.trial import Task, run_trial
 
 if TYPE_CHECKING:
     from orchestrator.budget import Source
+
+TO_ALL_S = 0.5  # a signal to all processes of a machine or a job may reach this one last
 
 
 @dataclass(frozen=True)
@@ -47,13 +51,21 @@ class Stage:
 class Session:
     """Ray, and the driver's signals, for all stages of a study."""
 
-    def __init__(self, planned: Plan, progress: Progress, signals: StopSignals) -> None:
-        self._planned, self._progress, self._signals = planned, progress, signals
+    def __init__(self, planned: Plan, progress: Progress, signals: StopSignals, ray: Beside) -> None:
+        self._planned, self._progress, self._signals, self._ray = planned, progress, signals, ray
 
     @property
     def stopped(self) -> bool:
         """Whether someone has asked for an end."""
         return self._signals.stop.is_set() or self._planned.folder.stop_file.exists()
+
+    def _interrupted(self) -> bool:
+        """Whether a trial that ends now does so with the whole search."""
+        try:
+            self._ray.look()
+        except RayEnded:
+            return True
+        return self.stopped
 
     def train(self, stage: Stage, writer: Writer, trials: dict[str, Trial]) -> None:
         """Trains what the stage's source hands out, until it has nothing more or a stop is asked for.
@@ -63,7 +75,7 @@ class Session:
         planned, progress = self._planned, self._progress
         progress.begin(stage.title, stage.heads, trials, stage.study.training.epochs, planned.slots)
         try:
-            self._fit(stage, writer, trials)
+            self._ray.do(lambda: self._fit(stage, writer, trials))
         finally:
             progress.close()
 
@@ -81,7 +93,8 @@ class Session:
         checkpoints = {name: folder.on_nodes(path.parent) for name, path in newest(folder, interrupted).items()}
         on_cluster = self._planned.fleet.address is not None
         deaths = Deaths(None if on_cluster else writer.scratch, self._planned.memory)
-        recorder = Recorder(writer, source, study.training.epochs, trials, self._progress, schedulers, deaths)
+        epochs = study.training.epochs
+        recorder = Recorder(writer, source, epochs, trials, self._progress, schedulers, deaths, self._interrupted)
         shared = any(study.resources.of(head).workers > 1 for head in study.heads)  # Tune does not see those workers
         grows = on_cluster and study.search.concurrent_trials == AUTO and not shared  # as many as fit, and one waits
         watch = Watch(study.search, sum(stage.heads.values()), trials, self._signals.stop, self._progress.say)
@@ -156,19 +169,35 @@ def _of_tune(profile: Profile) -> dict[str, float]:
 
 
 @contextmanager
-def session(planned: Plan, writer: Writer, progress: Progress, stop_in_s: float | None = None) -> Iterator[Session]:
-    """Starts Ray for a study, and ends it. SystemExit is Ray's own answer to a SIGTERM in its first seconds.
+def session(
+    planned: Plan, writer: Writer, progress: Progress, signals: StopSignals, stop_in_s: float | None = None
+) -> Iterator[Session]:
+    """Starts Ray for a study, and ends it. Raises RayEnded where it ends by itself.
 
     stop_in_s: when a stop is asked for, from now, by the clock.
     """
     labels = planned.data.validation.labels
     planned.folder.save_labels(labels[sample(labels)])
     data_bytes = planned.data.train.images.nbytes + planned.data.validation.images.nbytes
-    with StopSignals() as signals, _alarm(signals, stop_in_s):
-        progress.say("starting Ray" if planned.fleet.address is None else f"joining Ray at {planned.fleet.address}")
-        with cluster.ray_for(planned, data_bytes, writer.scratch):
-            signals.listen()  # again: Ray has just taken SIGTERM for itself
-            yield Session(planned, progress, signals)
+    progress.say("starting Ray" if planned.fleet.address is None else f"joining Ray at {planned.fleet.address}")
+    said = iter([f"asked to end: trials at work end now; {signals.safe()}"])
+
+    def tell() -> None:
+        if signals.asked and (words := next(said, "")):
+            progress.say(words)
+
+    try:
+        with (
+            _alarm(signals, stop_in_s),
+            signals.gently(),
+            cluster.ray_for(planned, data_bytes, writer.scratch, tell, lambda: signals.terminated) as ray,
+        ):
+            signals.listen()  # again: Ray takes SIGTERM for itself where it can
+            yield Session(planned, progress, signals, ray)
+    except RayEnded:
+        time.sleep(TO_ALL_S)
+        signals.end_if_asked()
+        raise
 
 
 @contextmanager
@@ -189,33 +218,3 @@ def _alarm(signals: StopSignals, in_s: float | None) -> Iterator[None]:
 def sample(labels: NDArray[np.int64]) -> NDArray[np.intp]:
     """The validation images whose embeddings are kept after every epoch: the same ones for every trial."""
     return np.flatnonzero(stratified(labels, min(plan.SAMPLE, len(labels)), seed=0))
-
-
-class StopSignals:
-    """Ctrl-C and SIGTERM set `stop`; a second Ctrl-C ends the program at once.
-
-    Signals belong to the main thread: in a notebook's or a server's thread `stop` is simply never set.
-    """
-
-    def __init__(self) -> None:
-        self.stop = threading.Event()
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> StopSignals:
-        self.listen()
-        return self
-
-    def listen(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before.setdefault(number, signal.getsignal(number))
-                signal.signal(number, self._request)
-
-    def _request(self, number: int, frame: Any) -> None:
-        if self.stop.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.stop.set()
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)

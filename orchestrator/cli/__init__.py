@@ -12,8 +12,9 @@ from typing import Annotated
 
 import typer
 
-from orchestrator import caches, streams
+from orchestrator import beside, caches, streams
 from orchestrator.cli import looking, models, remote, running
+from orchestrator.cli.common import FAILED
 
 app = typer.Typer(
     help="Searches for the best embedding head: softmax, triplet, ArcFace, CosFace, SphereFace, hybrid.",
@@ -51,6 +52,9 @@ def main() -> None:
     caches.furnish()
     try:
         app()
+    except SystemExit as end:
+        beside.leave(end.code if isinstance(end.code, int) else FAILED)
+        raise
     finally:
         streams.steadfast(sys.stderr).finish()
 

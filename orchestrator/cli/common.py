@@ -41,8 +41,8 @@ def errors() -> Iterator[None]:
             raise
         print(f"{cause.said}\nnothing on record is lost; give the command again", file=sys.stderr)
         raise typer.Exit(FAILED) from error
-    except KeyboardInterrupt:
-        print("ended at once; a study that was running goes on with orchestrator resume", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(error if str(error) else "ended at once; nothing was running yet", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
 
 

@@ -23,6 +23,7 @@ from orchestrator.progress import Progress, Silent
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.search import plainly
+from orchestrator.signals import StopSignals
 from orchestrator.study import Study
 from orchestrator.terms import Terms
 from orchestrator.tracking.following import following
@@ -53,14 +54,17 @@ def open_test(
     planned = continuity.take_up(known, terms.fleet(), progress.say, other_code)
     _foresee(planned, progress)
     with (
+        StopSignals(ours("test", planned.folder)) as signals,
         planned.folder.writer(progress.say, goes_on="test") as writer,
         writer.beside(planned.folder.test_file) as record,
     ):
         provenance.go_on(planned, other_code)
         with following(planned.study, planned.folder, progress.say):
-            if not _train(planned, known, seeds or known.study.test.seeds, writer, record, progress, terms):
+            if not _train(planned, known, seeds or known.study.test.seeds, writer, record, progress, terms, signals):
                 return Results(folder)
+            signals.end_if_asked()
             _look(planned, record, again, progress)
+            signals.go_on = ours("resume", planned.folder)  # which draws the report; a further test would look again
             results = Results(folder)
             results.write_best()
             progress.say("drawing the report")
@@ -122,6 +126,7 @@ def _train(
     record: Writer,
     progress: Progress,
     terms: Terms,
+    signals: StopSignals,
 ) -> bool:
     """Trains the final models that are still to come; returns whether all have ended."""
     if known.test.half_open:
@@ -135,11 +140,9 @@ def _train(
     heads = dict.fromkeys(known.best, seeds)
     title = f"{known.study.name}, final models: accuracy on images that they train on"
     stage = Stage(title, heads, repeats, plainly(known.study), merged(planned.data))
-    try:
-        with training.session(planned, writer, progress, terms.left_s) as session:
+    with training.session(planned, writer, progress, signals, terms.left_s) as session:
+        if not session.stopped:
             session.train(stage, record, runs)
-    except SystemExit:
-        progress.say("stopped while Ray was starting")
     return not Results(known.folder.root).test.repeats(asked).remaining
 
 

@@ -30,7 +30,10 @@ def alone() -> Iterator[None]:
 def one_ray(cores: int = 2) -> Iterator[None]:
     """As long as it lasts all searches that this process launches share a Ray, in place of one each."""
     short = TemporaryDirectory(prefix="heads-", ignore_cleanup_errors=True)  # sockets lie below it
-    there = patch.object(cluster, "local_ray", lambda *given: nullcontext())
-    ours = patch.object(terms, "refuse_connected")
-    with short as scratch, cluster.local_ray(cores, 0, 30_000_000, Path(scratch)), there, ours:
+    with (
+        short as scratch,
+        cluster.local_ray(cores, 0, 30_000_000, Path(scratch)) as ray,
+        patch.object(cluster, "local_ray", lambda *given: nullcontext(ray)),
+        patch.object(terms, "refuse_connected"),
+    ):
         yield

@@ -1,0 +1,134 @@
+"""The processes of a Ray that this one has started: whether they are well, and their end.
+
+They are in process groups of their own: a signal to the driver's group, as from a shell, a terminal or `timeout`, is a
+request to the driver, who ends them when what they know is on record.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import RayEnded
+
+NAMES = ("gcs_server", "raylet")
+RARELY = 10  # looks, after which it is seen anew which processes the daemons have started
+KILLED_S = 5.0
+_forks_daemons = False
+
+
+@contextmanager
+def in_groups_of_their_own() -> Iterator[None]:
+    """As long as it lasts, whatever Ray starts from this process leads a process group of its own."""
+    global _forks_daemons
+    _forks_daemons = True
+    try:
+        yield
+    finally:
+        _forks_daemons = False
+
+
+def _leave_group() -> None:
+    if _forks_daemons:
+        os.setpgid(0, 0)
+
+
+os.register_at_fork(after_in_child=_leave_group)  # Ray's daemons are forked with a function to call before they begin
+
+
+class Daemons:
+    """Those that work in a folder, as their command lines say, and all that they have started."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._looks = str(folder), 0
+        self._own: dict[str, Any] = {}
+        self._started: dict[int, Any] = {}
+
+    def look(self) -> None:
+        """Raises RayEnded where one that was there is gone."""
+        import psutil  # Ray brings it
+
+        if len(self._own) < len(NAMES):
+            self._find()
+        for name, process in self._own.items():
+            if not _lives(process):
+                raise RayEnded(f"Ray has ended: its {name} {_how(process.pid)}")
+        if self._looks % RARELY == 0:
+            for process in self._own.values():
+                try:
+                    self._started |= {child.pid: child for child in process.children(recursive=True)}
+                except psutil.Error:
+                    continue
+        self._looks += 1
+
+    def gone(self) -> bool:
+        """Whether one that was there is gone."""
+        return not all(map(_lives, self._own.values()))
+
+    def wait(self, at_most_s: float) -> None:
+        """Until one that was there is gone; but not for ever."""
+        end = time.monotonic() + at_most_s
+        while not self.gone() and time.monotonic() < end:
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """Ends whatever is left of them."""
+        import psutil
+
+        left = {process.pid: process for process in (*self._own.values(), *self._children())}
+        for process in list(left.values()):
+            try:
+                left |= {child.pid: child for child in process.children(recursive=True)}
+            except psutil.Error:
+                continue
+        left |= self._started
+        for process in left.values():
+            try:
+                process.kill()
+            except psutil.Error:
+                continue
+        psutil.wait_procs(left.values(), timeout=KILLED_S)
+
+    def _find(self) -> None:
+        import psutil
+
+        for child in self._children():
+            with suppress(psutil.Error):
+                if (name := child.name()) in NAMES:
+                    self._own.setdefault(name, child)
+
+    def _children(self) -> Iterator[Any]:
+        """What this process has started with the folder in its command line."""
+        import psutil
+
+        for child in psutil.Process().children():
+            with suppress(psutil.Error):
+                if self._folder in " ".join(child.cmdline()):
+                    yield child
+
+
+def _lives(process: Any) -> bool:
+    import psutil
+
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def _how(pid: int) -> str:
+    """How a child of this process has ended; it stays there for whoever waits for it."""
+    try:
+        ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except (AttributeError, OSError):  # macOS; or Ray has waited for it
+        ended = None
+    if ended is None:
+        return "is gone"
+    if ended.si_code == os.CLD_EXITED:
+        return f"exited with {ended.si_status}"
+    return f"was killed by {signal.Signals(ended.si_status).name}"

@@ -1,0 +1,76 @@
+"""How a running study is asked to end: Ctrl-C, SIGTERM, and the SIGHUP of a terminal that goes away.
+
+While trials train, the first sets `stop`, and the search ends as soon as Tune can; a second Ctrl-C ends it at once. At
+all other times the first one does. What was to be ignored when the program began, as under nohup, stays so.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class StopSignals:
+    """The signals of a driver. go_on: the command that goes on with the study, for what is said about an end.
+
+    stop: set where an end is asked for, by a signal or otherwise. asked: whether a signal has; terminated: whether one
+    has that others may have got as well, all processes of a job or a machine. Signals belong to the main thread: in a
+    notebook's or a server's thread none is heard.
+    """
+
+    def __init__(self, go_on: str) -> None:
+        self.go_on, self.stop, self.asked, self.terminated = go_on, threading.Event(), False, False
+        self._gently, self._over = False, False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.getsignal(number) for number in NUMBERS}
+            self.listen()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def listen(self) -> None:
+        """Takes the signals; again, where someone else may have taken them meanwhile."""
+        for number, handler in self._before.items():
+            if handler != signal.SIG_IGN:
+                signal.signal(number, self._request)
+
+    @contextmanager
+    def gently(self) -> Iterator[None]:
+        """As long as it lasts a signal sets `stop`, and someone looks at it."""
+        self._gently = True
+        try:
+            yield
+        finally:
+            self._gently = False
+
+    def safe(self) -> str:
+        """What an end leaves, and how to go on."""
+        return f"what is recorded is safe; go on with: {self.go_on}"
+
+    def end_if_asked(self) -> None:
+        """Ends the study here, where a signal came too late for whoever looks at `stop`."""
+        if self.asked:
+            self._end()
+
+    def _request(self, number: int, frame: Any) -> None:
+        if self._over:  # whoever is ending is not disturbed: it takes some seconds at most
+            return
+        again, self.asked = self.asked, True
+        self.terminated = self.terminated or number != signal.SIGINT
+        self.stop.set()
+        if not self._gently or (again and number == signal.SIGINT):
+            self._end()
+
+    def _end(self) -> None:
+        self._over = True
+        raise KeyboardInterrupt(f"ended at once; {self.safe()}")

@@ -1,0 +1,100 @@
+"""Ray's daemons: in groups of their own, missed when they are gone, and ended with all that they started."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import ray  # noqa: F401  which brings psutil
+
+from orchestrator.daemons import NAMES, Daemons, in_groups_of_their_own
+from orchestrator.errors import RayEnded
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="takes a shell under a daemon's name")
+Start = Callable[[str], subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """start(name): a process of that name, whose command line names a folder, and which has started another."""
+    started = []
+
+    def begin(name: str) -> subprocess.Popen[bytes]:
+        program = tmp_path / name
+        shutil.copy(shutil.which("sh") or "", program)
+        words = [str(program), "-c", "sleep 600 & echo $!; wait", str(tmp_path)]
+        started.append(subprocess.Popen(words, stdout=subprocess.PIPE, preexec_fn=lambda: None))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        with process:
+            process.kill()
+
+
+def child_of(process: subprocess.Popen[bytes]) -> int:
+    assert process.stdout
+    return int(process.stdout.readline())
+
+
+def test_what_ray_starts_leads_a_group_of_its_own(start: Start) -> None:
+    with in_groups_of_their_own():
+        apart = start("raylet")
+    within = start("gcs_server")
+    assert os.getpgid(apart.pid) == apart.pid
+    assert os.getpgid(within.pid) == os.getpgid(0)
+    assert os.getsid(apart.pid) == os.getsid(0)  # priorities may be weighed within a session alone
+    for process in (apart, within):
+        os.kill(child_of(process), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_daemon_that_is_killed_is_missed_and_the_others_are_ended(start: Start, tmp_path: Path, name: str) -> None:
+    running = {each: start(each) for each in NAMES}
+    children = [child_of(process) for process in running.values()]
+    daemons = Daemons(tmp_path)
+    daemons.look()
+    assert not daemons.gone()
+    running[name].kill()
+    running[name].wait()
+    assert daemons.gone()
+    with pytest.raises(RayEnded, match=f"its {name} is gone"):
+        daemons.look()
+    daemons.kill()
+    assert not any(alive(pid) for pid in children)
+    assert all(process.poll() is not None for process in running.values())
+
+
+def test_it_is_said_how_a_daemon_has_ended(start: Start, tmp_path: Path) -> None:
+    raylet = start("raylet")
+    child = child_of(raylet)
+    daemons = Daemons(tmp_path)
+    daemons.look()
+    raylet.kill()
+    os.waitid(os.P_PID, raylet.pid, os.WEXITED | os.WNOWAIT)
+    with pytest.raises(RayEnded, match="its raylet was killed by SIGKILL"):
+        daemons.look()
+    os.kill(child, signal.SIGKILL)
+
+
+def test_another_rays_daemons_are_let_alone(start: Start, tmp_path: Path) -> None:
+    other = start("raylet")
+    child = child_of(other)
+    daemons = Daemons(tmp_path / "another")
+    daemons.look()
+    daemons.kill()
+    assert other.poll() is None
+    os.kill(child, signal.SIGKILL)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,110 @@
+"""A signal asks while trials train and ends all else at once; whoever is ending, or under nohup, is not disturbed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from orchestrator.signals import NUMBERS, StopSignals
+
+GO_ON = "orchestrator resume results/small"
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in NUMBERS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_while_trials_train_the_first_signal_asks(number: int) -> None:
+    with StopSignals(GO_ON) as signals, signals.gently():
+        assert not signals.stop.is_set()
+        send(number)
+        assert signals.stop.is_set()
+        assert signals.asked
+        assert signals.terminated == (number != signal.SIGINT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_timeout_and_slurm_may_ask_more_than_once(number: int) -> None:
+    with StopSignals(GO_ON) as signals, signals.gently():
+        for _ in range(3):
+            send(number)
+
+
+def test_a_second_ctrl_c_ends_at_once_and_says_how_to_go_on() -> None:
+    with StopSignals(GO_ON) as signals, signals.gently():
+        send(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt, match=f"what is recorded is safe; go on with: {GO_ON}"):
+            send(signal.SIGINT)
+
+
+def test_where_a_stop_was_asked_for_otherwise_ctrl_c_is_still_the_first() -> None:
+    with StopSignals(GO_ON) as signals, signals.gently():
+        signals.stop.set()  # time is up
+        send(signal.SIGINT)
+        assert signals.asked
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_all_else_is_ended_at_once_and_whoever_cleans_up_is_not_disturbed(number: int) -> None:
+    with StopSignals(GO_ON) as signals:
+        with pytest.raises(KeyboardInterrupt, match="ended at once"):
+            send(number)
+        for other in NUMBERS:
+            send(other)
+        assert signals.stop.is_set()
+
+
+def test_a_signal_that_came_too_late_for_the_trials_ends_what_comes_after_them() -> None:
+    with StopSignals(GO_ON) as signals:
+        signals.end_if_asked()
+        with signals.gently():
+            send(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            signals.end_if_asked()
+
+
+def test_what_nohup_ignores_stays_ignored() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with StopSignals(GO_ON) as signals, signals.gently():
+        send(signal.SIGHUP)
+        signals.listen()
+        send(signal.SIGHUP)
+        assert not signals.stop.is_set()
+
+
+def test_signals_that_someone_took_are_taken_back_and_at_last_given_back() -> None:
+    before = [signal.getsignal(number) for number in NUMBERS]
+    with StopSignals(GO_ON) as signals, signals.gently():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as Ray does
+        signals.listen()
+        send(signal.SIGTERM)
+        assert signals.asked
+    assert [signal.getsignal(number) for number in NUMBERS] == before
+
+
+def test_in_a_servers_thread_none_is_heard() -> None:
+    before = [signal.getsignal(number) for number in NUMBERS]
+
+    def work() -> None:
+        with StopSignals(GO_ON) as signals:
+            signals.listen()
+            seen.extend(signal.getsignal(number) for number in NUMBERS)
+
+    seen: list[object] = []
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == before
