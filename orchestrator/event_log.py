@@ -69,6 +69,16 @@ class Trial:
         return self.status == "running" and bool(self.reason)
 
     @property
+    def stopping(self) -> bool:
+        """Whether a scheduler has stopped it, and its end is not on record: the driver ended in between."""
+        return self.status == "running" and bool(self.epochs) and bool(self.epochs[-1].get("stops"))
+
+    @property
+    def stopped_because(self) -> str:
+        """The reason of an end by a scheduler."""
+        return f"not among the best of its head after epoch {self.last_epoch}"
+
+    @property
     def objective(self) -> float | None:
         """The objective after the last epoch: what the trial's model is worth, not its luckiest moment."""
         return self.epochs[-1]["objective"] if self.epochs else None

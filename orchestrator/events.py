@@ -65,13 +65,14 @@ class Start(_Said):
 
 
 class Epoch(_Said):
-    """What a trial has reached after an epoch."""
+    """What a trial has reached after an epoch. stops: a scheduler has decided that it is its last."""
 
     event: Literal["epoch"]
     trial: Name
     epoch: Annotated[Count, Field(ge=1)]
     objective: Share
     metrics: dict[str, Number]
+    stops: StrictBool = False
 
 
 class Placed(_Said):

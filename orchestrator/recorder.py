@@ -86,6 +86,8 @@ class Recorder(DriverOnly, tune.Callback):
         metrics = {key: value for key, value in result["metrics"].items() if math.isfinite(value)}
         self._writer.folder.save_embedding(name, result["epoch"], points)
         row = {"epoch": result["epoch"], "objective": result["objective"], "metrics": metrics}
+        if name in self._schedulers.stopped and row["epoch"] < self._epochs:
+            row["stops"] = True
         self._write({"event": "epoch", "trial": name, **row})
         self._source.epoch(name, row)
         self._progress.epoch(known, row)
@@ -98,7 +100,7 @@ class Recorder(DriverOnly, tune.Callback):
         elif known.last_epoch >= self._epochs:
             self._end(name, "completed")
         elif name in self._schedulers.stopped:
-            self._end(name, "stopped", f"not among the best of its head after epoch {known.last_epoch}")
+            self._end(name, "stopped", known.stopped_because)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         name = trial.config["trial"]["name"]

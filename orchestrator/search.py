@@ -135,6 +135,7 @@ def _train(planned: Plan, writer: Writer, progress: Progress, terms: Terms, sign
     root = planned.folder.root
     for warning in planned.warnings:
         progress.say(f"warning: {warning}")
+    _end_stopped(planned, writer)
     with Refresher(root), training.session(planned, writer, progress, signals, terms.left_s) as session:
         if not session.stopped and not Results(root).searched:
             _search(planned, session, writer)
@@ -142,6 +143,14 @@ def _train(planned: Plan, writer: Writer, progress: Progress, terms: Terms, sign
             _confirm(planned, session, writer, progress)
     if terms.used_up and not Results(root).finished:
         progress.say(f"the time budget is used up; {ours('resume', planned.folder)} goes on, here or elsewhere")
+
+
+def _end_stopped(planned: Plan, writer: Writer) -> None:
+    """Ends the trials that a scheduler had stopped when the driver died: decided is decided, with or without a line."""
+    for trial in planned.folder.trials().values():
+        if trial.stopping:
+            reason = trial.stopped_because
+            writer.append({"event": "end", "trial": trial.name, "status": "stopped", "reason": reason})
 
 
 def _search(planned: Plan, session: Session, writer: Writer) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from orchestrator import search
 from orchestrator.contest import Contest
 from orchestrator.event_log import Trial
+from orchestrator.records import StudyFolder
 from orchestrator.study import Study
 
 
@@ -40,3 +44,20 @@ def test_a_resumed_search_goes_on_as_if_it_had_not_been_interrupted(searcher: st
 
     assert [trial.params for trial in record + resumed] == [trial.params for trial in whole]
     assert len({str(trial.params) for trial in whole}) == 12
+
+
+def test_a_trial_that_a_scheduler_had_stopped_ends_before_anything_trains(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path / "small")
+    about = {"head": "arcface", "seed": 1, "params": {"lr": 0.1}}
+    row = {"event": "epoch", "epoch": 1, "objective": 0.5, "metrics": {}}
+    with folder.writer() as writer:
+        for index, decided in enumerate(({"stops": True}, {})):
+            name = f"arcface-{index:03d}"
+            writer.append({"event": "start", "trial": name, "index": index, **about})
+            writer.append({**row, "trial": name, **decided})
+        for _ in range(2):  # a driver may be killed right after it, too
+            search._end_stopped(SimpleNamespace(folder=folder), writer)  # type: ignore[arg-type]
+    stopped, running = folder.trials().values()
+    assert (stopped.status, stopped.reason) == ("stopped", "not among the best of its head after epoch 1")
+    assert running.status == "running"
+    assert len(folder.events()) == 5

@@ -143,3 +143,17 @@ def test_a_trial_with_other_code_ends_the_search_and_is_not_over_itself(tmp_path
     trials, _, told = recorded(tmp_path, happens)
     assert [trial.status for trial in trials.values()] == ["running"]
     assert told == []
+
+
+def test_what_a_scheduler_has_decided_after_an_epoch_is_on_record_with_it(tmp_path: Path) -> None:
+    embedding = ((1, 2), bytes(4))
+
+    def happens(recorder: Recorder, trial: Any) -> None:
+        recorder.on_trial_start(0, [], trial)
+        for epoch in (1, 2):  # of two: the last epoch is a trial's end by itself
+            recorder._schedulers.stopped.add("arcface-000")
+            result = {"epoch": epoch, "objective": 0.5, "metrics": {}, "embedding": embedding}
+            recorder.on_trial_result(0, [], trial, result)
+
+    trials, _, _ = recorded(tmp_path, happens)
+    assert [row.get("stops") for row in trials["arcface-000"].epochs] == [True, None]
