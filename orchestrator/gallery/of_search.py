@@ -66,7 +66,7 @@ def _heads(results: Results) -> Picture:
 
 
 def _progress(results: Results) -> Picture:
-    after_min = minutes(results.folder.events())
+    after_min = minutes(results.events)
     series: dict[str, list[tuple[float, float]]] = {}
     for head, trials in by_head(results).items():
         ended = [trial for trial in trials if trial.status in ("completed", "stopped") and trial.epochs]

@@ -14,7 +14,9 @@ from orchestrator import event_log
 from orchestrator.cli import app
 from orchestrator.errors import CannotRun
 from orchestrator.event_log import Reader, read_events
+from orchestrator.gallery import of_search
 from orchestrator.records import StudyFolder
+from orchestrator.results import Results
 
 TIME = "2026-01-01T10:00:00.000+00:00"
 START = {"trial": "a-000", "head": "a", "index": 0, "seed": 7, "params": {"lr": 0.01}}
@@ -126,6 +128,12 @@ def test_whoever_looks_sees_the_rest_and_which_lines_are_damaged(
     if "--json" in words:
         assert len(json.loads(shown.stdout)["damage"]) == 2
     assert not damaged.best.exists()  # what was written from the whole record is better
+
+
+def test_pictures_of_a_search_rest_on_the_lines_that_are_left(damaged: StudyFolder) -> None:
+    results = Results(damaged.root, damaged=True)
+    assert [picture.name for picture in of_search.pictures(results)][:2] == ["accuracy", "progress"]
+    assert results.damage
 
 
 @pytest.mark.parametrize("verb", ["resume", "confirm", "test"])
