@@ -7,7 +7,7 @@ from pathlib import Path
 from orchestrator import continuity, interruptions, plan, provenance, report, training, winners
 from orchestrator.commands import ours
 from orchestrator.contest import Contest, planned_trials
-from orchestrator.errors import CannotRun, Problem
+from orchestrator.errors import CannotRun, Interrupted, Problem
 from orchestrator.event_log import Writer
 from orchestrator.files import write_atomic
 from orchestrator.plan import Plan
@@ -203,7 +203,12 @@ def _conclude(planned: Plan, results: Results, progress: Progress) -> None:
         report.write(results)
     except Exception as error:
         if (cause := interruptions.of(error)) and cause.kind == "disk":
-            raise
-        results.concluded = False
-        again = f"everything recorded is safe; {ours('resume', results.folder)} tries again"
-        progress.say(f"the models or the report could not be made: {type(error).__name__}: {error}; {again}")
+            raise Interrupted(cause.said) from error
+        not_concluded(results, error, progress)
+
+
+def not_concluded(results: Results, error: Exception, progress: Progress) -> None:
+    """Says that models or the report could not be made of what is recorded, and marks the results so."""
+    results.concluded = False
+    again = f"everything recorded is safe; {ours('resume', results.folder)} tries again"
+    progress.say(f"the models or the report could not be made: {type(error).__name__}: {error}; {again}")

@@ -22,7 +22,7 @@ from orchestrator.plan import Plan
 from orchestrator.progress import Progress, Silent
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
-from orchestrator.search import plainly
+from orchestrator.search import not_concluded, plainly
 from orchestrator.signals import StopSignals
 from orchestrator.study import Study
 from orchestrator.terms import Terms
@@ -66,9 +66,12 @@ def open_test(
             _look(planned, record, again, progress)
             signals.go_on = ours("resume", planned.folder)  # which draws the report; a further test would look again
             results = Results(folder)
-            results.write_best()
-            progress.say("drawing the report")
-            report.write(results)
+            try:
+                results.write_best()
+                progress.say("drawing the report")
+                report.write(results)
+            except Exception as error:  # all is measured: whatever failed, `test` is not what goes on
+                not_concluded(results, error, progress)
     return results
 
 

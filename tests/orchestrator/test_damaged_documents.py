@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,12 +18,13 @@ from typer.testing import CliRunner
 
 from orchestrator import search, winners
 from orchestrator.cli import app, running
-from orchestrator.errors import CannotRun
+from orchestrator.errors import CannotRun, Interrupted
 from orchestrator.progress import Silent
 from orchestrator.records import StudyFolder
 from orchestrator.results import Results
 from orchestrator.storage.home import HOME_FILE
 from orchestrator.tracking.sweep import Place
+from orchestrator.verdict import opening
 
 BROKEN = {
     "empty": (b"", "it is empty"),
@@ -148,6 +152,37 @@ def test_a_study_whose_report_cannot_be_made_says_so_and_fails(
     with pytest.raises(typer.Exit) as ended:
         running._ended(known, json=True)
     assert ended.value.exit_code == 1
+
+
+def test_a_full_disk_at_the_end_is_an_interruption_whoever_tells_of_it(
+    folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(results: Results) -> None:
+        raise RuntimeError("I/O error: No space left on device (os error 28)")  # as safetensors does
+
+    monkeypatch.setattr(search.edges, "write_wider", full)
+    with pytest.raises(Interrupted, match="go on with: orchestrator resume"), folder.writer():
+        search._conclude(None, Results(folder.root), Silent())  # type: ignore[arg-type]
+
+
+def test_a_test_whose_report_cannot_be_drawn_is_measured_and_goes_on_with_resume(
+    folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(results: Results) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    planned = SimpleNamespace(folder=folder, study=Results(folder.root).study)
+    monkeypatch.setattr(opening.continuity, "take_up", lambda *given: planned)
+    monkeypatch.setattr(opening.provenance, "go_on", lambda *given: None)
+    monkeypatch.setattr(opening, "_train", lambda *given: True)
+    for step in ("_foresee", "_look"):
+        monkeypatch.setattr(opening, step, lambda *given: None)
+    monkeypatch.setattr(opening, "following", lambda *given: nullcontext())
+    monkeypatch.setattr(opening.report, "write", full)
+    said = list[str]()
+    monkeypatch.setattr(Silent, "say", lambda self, line: said.append(line))
+    assert not opening.open_test(folder.root).concluded
+    assert f"No space left on device; everything recorded is safe; orchestrator resume {folder.root}" in said[-1]
 
 
 def test_what_a_killed_process_has_left_half_written_goes_and_what_is_being_written_stays(folder: StudyFolder) -> None:
