@@ -49,7 +49,10 @@ def release(own: Path) -> None:
 
 
 def owner(lock: Path) -> Mapping[str, Any] | None:
-    """The process that has the lock, as far as links tell; None where there is none, or certainly no more."""
+    """The process that has the lock, as far as links tell; None where there is none, or certainly no more.
+
+    What is called like a link and names no process is nobody's.
+    """
     numbers = _numbers(lock)
     return _owner(lock, max(numbers)) if numbers else None
 
@@ -59,9 +62,12 @@ def _owner(lock: Path, number: int) -> Mapping[str, Any] | None:
         said = os.readlink(_link(lock, number))
     except FileNotFoundError:  # there is a higher one by now
         return owner(lock)
-    known: dict[str, Any] = {} if said == FREE else json.loads(said)
-    copied = known.get("folder") != _folder(lock)  # with a folder in which someone is at work
-    return None if not known or copied or not scratch.may_live(known) else known
+    except OSError:  # it is a file
+        return None
+    known = scratch.named(os.fsencode(said))  # nobody, where it is free
+    if known is None or known.get("folder") != _folder(lock):  # copied with a folder in which someone is at work
+        return None
+    return known if scratch.may_live(known) else None
 
 
 def unlinked(folder: Path) -> Iterator[Path]:

@@ -45,7 +45,11 @@ def may_live(driver: Mapping[str, Any]) -> bool:
 def make(driver: Mapping[str, Any]) -> Path:
     """A new scratch folder, which only its user may enter, with the mark of its driver."""
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent()))
-    write_atomic(folder / MARK, json.dumps(driver))
+    try:
+        write_atomic(folder / MARK, json.dumps(driver))
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)  # nobody would know whose it is
+        raise
     return folder
 
 
@@ -64,10 +68,19 @@ def remove_left(known: Mapping[str, Any]) -> None:
 def read(path: Path) -> dict[str, Any] | None:
     """The driver that a file names; None where there is none, or none that can be read."""
     try:
-        known = json_text.parse(path.read_bytes())
-    except (OSError, ValueError):
+        return named(path.read_bytes())
+    except (OSError, ValueError):  # of a path with a NUL
         return None
-    return known if isinstance(known, dict) and {"pid", "host"} <= known.keys() else None
+
+
+def named(content: bytes) -> dict[str, Any] | None:
+    """The process that a text names, as `this_process` does; None where it names none."""
+    try:
+        known = json_text.parse(content)
+    except ValueError:
+        return None
+    whole = isinstance(known, dict) and type(known.get("pid")) is int and isinstance(known.get("host"), str)
+    return known | {"started": str(known.get("started", "an unknown time"))} if whole else None
 
 
 def _born(pid: int) -> int | None:

@@ -120,6 +120,16 @@ def test_an_owner_on_another_machine_has_it_until_people_say_otherwise(without_l
         pass
 
 
+@pytest.mark.parametrize("said", ["gone", "[]", "{}", "[" * 1000, '{"pid": "\\u0000", "host": "here"}', None])
+def test_what_is_only_called_like_a_link_is_nobodys(without_locks: None, lock: Path, said: str | None) -> None:
+    odd = lock.with_name(".lock.3")
+    odd.symlink_to(said) if said else odd.touch()
+    assert free(lock)
+    with alone(lock, TAKEN):
+        assert not free(lock)
+    assert sorted(os.listdir(lock.parent)) == [".lock", ".lock.4"]
+
+
 def test_a_machine_that_has_locks_heeds_one_that_has_none(lock: Path) -> None:
     lock.touch()
     own = lock_links.take(lock)

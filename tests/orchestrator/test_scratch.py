@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -176,7 +177,7 @@ def test_a_process_that_has_ended_and_waits_to_be_seen_is_gone() -> None:
         assert not scratch.may_live(known)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "7", "{}", '{"pid": 1}', "\0" * 40])
+@pytest.mark.parametrize("content", ["", "{", "[]", "7", "{}", '{"pid": 1}', '{"pid": "1", "host": "a"}', "\0" * 40])
 def test_a_driver_file_that_tells_nothing_stops_nobody(folder: StudyFolder, content: str) -> None:
     folder.root.mkdir()
     folder.driver_file.write_text(content)
@@ -184,3 +185,22 @@ def test_a_driver_file_that_tells_nothing_stops_nobody(folder: StudyFolder, cont
     with folder.writer():
         assert folder.driver()
     assert folder.driver() is None
+
+
+def test_a_driver_file_may_lack_what_is_only_shown(tmp_path: Path) -> None:
+    (tmp_path / "driver.json").write_text('{"pid": 1, "host": "a", "scratch": "\\u0000"}')
+    known = scratch.read(tmp_path / "driver.json")
+    assert known
+    assert known["started"] == "an unknown time"
+    scratch.remove_left(known)
+
+
+def test_a_scratch_folder_that_cannot_be_marked_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(scratch, "parent", lambda: tmp_path)
+    monkeypatch.setattr(scratch, "write_atomic", full)
+    with pytest.raises(OSError, match="No space left"):
+        scratch.make(scratch.this_process())
+    assert not [*tmp_path.iterdir()]
