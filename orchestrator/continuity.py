@@ -92,12 +92,7 @@ def _changed(known: Results) -> Iterator[Problem]:
         both = [(place, seeds[name], _at(now, place)) for name, place in SEEDS.items() if name in seeds]
         found = [each for each in both if each[1] != each[2]]
     else:
-        defaults = Study(name=known.study.name, heads={"softmax": {}}).model_dump(mode="json")
-        new = {place for place, before, after in differences(then, now) if before is ABSENT}
-        harmless = {
-            place for place in new if not place.startswith("heads.") and _at(now, place) == _at(defaults, place)
-        }
-        found = [each for each in differences(then, now) if each[0] not in harmless]
+        found = [each for each in differences(then, now) if not _is_new_default(*each)]
     for place, before, after in found:
         if not any(place == free or place.startswith(f"{free}.") for free in MAY_CHANGE):
             value = f"it was {_shown(before)} at the launch, and is {_shown(after)} now"
@@ -107,7 +102,7 @@ def _changed(known: Results) -> Iterator[Problem]:
 def _is_new_default(place: str, before: Any, after: Any) -> bool:
     """Whether a key came with a later version of the program, and nobody has set it."""
     defaults = Study(name="any", heads={"softmax": {}}).model_dump(mode="json")
-    return before is ABSENT and not place.startswith("heads.") and bool(after == _at(defaults, place))
+    return before is ABSENT and not place.startswith("heads.") and after == _at(defaults, place)
 
 
 def _lost_heads(known: Results) -> Iterator[Problem]:

@@ -85,6 +85,7 @@ def _memory(fleet: Fleet) -> Finding:
 
 def of_cluster(path: Path, studies: Iterable[Study]) -> Iterator[Finding]:
     """What is in a cluster's file, and how many trials of some studies fit on its nodes. Raises CannotRun."""
+    path = local(path, "--cluster")
     content = cluster_file.read(path)
     wrong = cluster_file.problems(path, content)
     if wrong:

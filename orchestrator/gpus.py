@@ -119,11 +119,11 @@ def _listed(root: Path, search_path: str) -> tuple[list[str], str]:
 
 def _of_driver(root: Path) -> list[str]:
     """What the driver lists, without asking the devices themselves."""
-    texts = [
-        path.read_text(encoding="utf-8", errors="replace")
-        for path in sorted(root.glob("proc/driver/nvidia/gpus/*/information"))
-    ]
-    return [found[1] for text in texts if (found := OF_DRIVER.search(text))]
+    found = []
+    for path in sorted(root.glob("proc/driver/nvidia/gpus/*/information")):
+        with contextlib.suppress(OSError):  # of a device that was lost
+            found += OF_DRIVER.findall(path.read_text(encoding="utf-8", errors="replace"))
+    return found
 
 
 def _answer(*command: str) -> tuple[int | None, str]:

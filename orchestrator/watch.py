@@ -84,6 +84,8 @@ class Watch(DriverOnly, tune.Callback):
         if known.lost:
             self._failed()
             return
+        if self._stop.is_set():  # it ends with the whole search
+            return
         self._interrupted += 1
         if self._interrupted > MOST_INTERRUPTED:
             self._break_off(f"the machine has broken off {self._interrupted} trials one after another: {known.reason}")

@@ -216,14 +216,16 @@ def _provenance(results: Results) -> list[tuple[str, str]]:
     known = results.provenance
     if not known:
         return []
-    git, packages = known.get("git"), known.get("packages", {})
+    git, installed = known.get("git"), ", ".join(f"{n} {v}" for n, v in known.get("packages", {}).items() if v)
     commit = "not in a git checkout" if not git else git["commit"] + (" with changes on top" if git["changed"] else "")
     machine = [known.get("processor"), *(f"{known[key]} {unit}" for key, unit in MACHINE.items() if key in known)]
     rows = {
         "started": known.get("started"),
         "command": " ".join(known.get("command", [])),
         "code": f"orchestrator {known['orchestrator']}, commit {commit}" if "orchestrator" in known else None,
-        "Python": "; ".join([known.get("python", ""), ", ".join(f"{n} {v}" for n, v in packages.items() if v)]),
+        "Python": "; ".join(
+            filter(None, [known.get("python"), ", ".join(f"{n} {v}" for n, v in packages.items() if v)])
+        ),
         "machine": ", ".join(str(part) for part in machine if part),
         "system": known.get("platform"),
         "seeds": ", ".join(f"{name} {seed}" for name, seed in known.get("seeds", {}).items()),

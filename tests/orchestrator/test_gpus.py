@@ -133,6 +133,12 @@ def test_without_nvidia_smi_the_driver_is_asked(tmp_path: Path, monkeypatch: pyt
     assert gpus.look(tmp_path) == gpus.Gpus((), note)
 
 
+def test_a_gpu_of_which_the_driver_tells_nothing_is_lost(smi: Callable[[str], Path]) -> None:
+    root = smi("sleep 600")
+    (root / "proc/driver/nvidia/gpus/0000:02:00.0/information").mkdir(parents=True)
+    assert gpus._of_driver(root) == [FIRST]
+
+
 def test_a_hanging_nvidia_smi_is_asked_once_a_process(smi: Callable[[str], Path]) -> None:
     root = smi('echo asked >> "$0.log"; exit 1')
     for _ in range(3):

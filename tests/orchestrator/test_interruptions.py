@@ -16,7 +16,6 @@ import torch
 
 from orchestrator import cgroups, interruptions
 from orchestrator.errors import CannotRun, Interrupted, Problem
-from orchestrator.event_log import Writer
 from orchestrator.files import write_atomic, write_npy
 from orchestrator.interruptions import Cause, Deaths, death
 from orchestrator.records import StudyFolder
@@ -239,4 +238,3 @@ def test_what_is_not_the_machines_passes(tmp_path: Path, error: Exception) -> No
 
 def test_a_cause_tells_whether_another_try_is_of_use() -> None:
     assert [Cause(kind, "").comes_again for kind in ("disk", "memory", "device")] == [True, False, False]  # type: ignore[arg-type]
-    assert Writer.append.__doc__

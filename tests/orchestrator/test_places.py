@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator import plan
+from orchestrator import doctor, plan
 from orchestrator.cli import app
 from orchestrator.errors import CannotRun, StudyError
 from orchestrator.places import local
@@ -63,6 +64,8 @@ def test_home_is_meant_by_a_tilde_in_every_place(home: Path, tiny_study: MakeStu
     (home / "tiny.yaml").write_text(tiny_study(data={"path": "~/images"}).to_yaml(), encoding="utf-8")
     assert Study.load("~/tiny.yaml").data.path == str(home / "images")
     assert Study.load("~/tiny.yaml", ["data.path=~/others"]).data.path == str(home / "others")
+    shutil.copy(Path(__file__).parents[2] / "ray_cluster.kuberay.yaml", home / "cluster.yaml")
+    assert [*doctor.of_cluster(Path("~/cluster.yaml"), [])]
     assert not [*Path().iterdir()]
 
 

@@ -153,3 +153,13 @@ def test_a_full_disk_ends_a_search_at_once_and_short_memory_does_not(clock: Cloc
     full = "OSError: [Errno 28] No space left on device"
     watch.on_trial_result(0, [], trial(), {"broken": {"kind": "disk", "said": full}})
     assert (clock.stop.is_set(), watch.broken) == (True, full)
+
+
+def test_trials_that_end_with_a_search_that_was_asked_to_end_are_not_counted(clock: Clock) -> None:
+    watch = clock.watch()
+    clock.stop.set()
+    for number in range(MOST_INTERRUPTED + 1):
+        known = trial(f"arcface-{number:03d}")
+        clock.record(known, "running")
+        watch.on_trial_error(0, [], known)
+    assert watch.broken == ""
