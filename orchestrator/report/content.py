@@ -223,9 +223,7 @@ def _provenance(results: Results) -> list[tuple[str, str]]:
         "started": known.get("started"),
         "command": " ".join(known.get("command", [])),
         "code": f"orchestrator {known['orchestrator']}, commit {commit}" if "orchestrator" in known else None,
-        "Python": "; ".join(
-            filter(None, [known.get("python"), ", ".join(f"{n} {v}" for n, v in packages.items() if v)])
-        ),
+        "Python": "; ".join(filter(None, [known.get("python"), installed])),
         "machine": ", ".join(str(part) for part in machine if part),
         "system": known.get("platform"),
         "seeds": ", ".join(f"{name} {seed}" for name, seed in known.get("seeds", {}).items()),
