@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -82,6 +82,10 @@ class Trial:
     def objective(self) -> float | None:
         """The objective after the last epoch: what the trial's model is worth, not its luckiest moment."""
         return self.epochs[-1]["objective"] if self.epochs else None
+
+    def objective_at(self, epoch: int) -> float | None:
+        """The objective after an epoch; None where the record does not have it."""
+        return next((float(row["objective"]) for row in self.epochs if row["epoch"] == epoch), None)
 
 
 def apply(trials: dict[str, Trial], event: Event) -> None:
@@ -162,9 +166,17 @@ class Reader:
             return "" if same else f"{name} has started before, as another"
         if name and known is None:
             return f"no line before it says that {name} has started"
-        named = event.get("configurations", [event["configuration"]] if "configuration" in event else [])
-        missing = [each for each in named if self._search is not None and each not in self._search]
-        return f"the search has no trial {missing[0]}" if missing else ""
+        if known and event.get("status") in ("completed", "stopped") and not known.epochs:
+            return f"no line before it says what {name} has reached"
+        return self._unknown(event.get("configurations", [event["configuration"]] if "configuration" in event else []))
+
+    def _unknown(self, configurations: Iterable[str]) -> str:
+        """Which configuration the search has no result of, in words."""
+        if self._search is None:
+            return ""
+        known = {name for name, trial in self._search.items() if trial.epochs}
+        missing = [each for each in configurations if each not in known]
+        return f"the search has no result of a trial {missing[0]}" if missing else ""
 
     def _damaged(self, wrong: str) -> None:
         self.damage.append(Problem(f"{self.path}:{self._line}", RULE, wrong, RESTORE))

@@ -84,7 +84,8 @@ def of_head(study: Study, classes: int, head: str, trials: Iterable[Trial]) -> I
     if not found:
         return Importances(head, reason="no trial has ended with a result")
     epoch = min(trial.last_epoch for trial in found)
-    objectives = np.array([float(trial.epochs[epoch - 1]["objective"]) for trial in found])
+    found = [trial for trial in found if trial.objective_at(epoch) is not None]  # in a damaged record it may be missing
+    objectives = np.array([trial.objective_at(epoch) for trial in found], float)
     columns, left_out = _columns(study.spaces(classes)[head], found)
     needed = 1 + sum(block.shape[1] for block in columns.values()) + SPARE
     if not columns:

@@ -55,7 +55,7 @@ SOUND = [
         (line("start", **START | {"params": {"lr": [1]}}), r"params.lr.*: .* it is \[1\]"),
         (line("start", **START | {"seed": 8}), "a-000 has started before, as another"),
         (line("end", trial="b-000", status="completed", reason=""), "no line before it says that b-000 has started"),
-        (line("asked", configurations=["b-000"], seeds=[1], racing=False), "the search has no trial b-000"),
+        (line("asked", configurations=["b-000"], seeds=[1], racing=False), "the search has no result of a trial b-000"),
         (json.dumps({"event": "end", "trial": "a-000", "status": "completed", "reason": ""}).encode(), "time: Field"),
     ],
 )
@@ -80,6 +80,14 @@ def test_lines_that_rest_on_a_damaged_one_are_named_with_it(tmp_path: Path) -> N
     reader = Reader(path)
     assert not [*reader.news()]
     assert [problem.place for problem in reader.damage] == [f"{path}:{number}" for number in (2, 3, 4)]
+
+
+def test_an_end_with_a_result_rests_on_the_line_that_told_it(tmp_path: Path) -> None:
+    path = tmp_path / "trials.jsonl"
+    path.write_bytes(b"\n".join([SOUND[0], b"garbage", SOUND[2], b""]))
+    reader = Reader(path)
+    assert [event["event"] for event in reader.news()] == ["start"]
+    assert [problem.value for problem in reader.damage][1] == "no line before it says what a-000 has reached"
 
 
 def test_a_line_that_is_too_long_is_never_held_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,8 +94,8 @@ def test_a_killed_driver_frees_the_study_and_its_record_stays(
     assert folder.driver_file.exists()
     assert folder.driver() is None
     with folder.writer() as writer:
-        writer.append({"event": "end", "trial": "a-000", "status": "stopped", "reason": ""})
-    assert folder.trials()["a-000"].status == "stopped"
+        writer.append({"event": "end", "trial": "a-000", "status": "failed", "reason": ""})
+    assert folder.trials()["a-000"].status == "failed"
 
 
 def test_a_driver_is_known_only_while_it_works(folder: StudyFolder) -> None:

@@ -242,6 +242,15 @@ def test_trials_are_compared_after_the_last_epoch_that_all_have_reached() -> Non
     assert found.parameters == of_arcface(short, **RANGES).parameters
 
 
+def test_a_trial_of_which_that_epochs_line_is_lost_is_left_out() -> None:
+    trials = [trial(each.index, each.params, 0.1, each.objective or 0.0) for each in trials_of(*searched())]
+    others = of_arcface(trials[:3] + trials[4:], **RANGES)
+    trials[3].epochs = [{"epoch": 1, "objective": 0.1}, {"epoch": 3, "objective": 0.2}]
+    found = of_arcface(trials, **RANGES)
+    assert (found.epoch, found.trials) == (2, 19)
+    assert found.parameters == others.parameters
+
+
 def test_where_nothing_can_be_said_there_is_a_reason() -> None:
     objectives, values = searched()
     trials = trials_of(objectives, values)
