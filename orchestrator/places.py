@@ -33,6 +33,11 @@ def local(written: str | Path, place: str) -> Path:
     except OSError as error:
         if error.errno in (ENAMETOOLONG, ELOOP):
             raise _refused(place, f"a path leads somewhere: {error.strerror}", written, "name another") from error
+    try:
+        path.absolute()
+    except FileNotFoundError as error:
+        rule, fix = "a relative path begins in the current folder, which is not there any more", "change into another"
+        raise _refused(place, rule, written, fix) from error
     return path
 
 

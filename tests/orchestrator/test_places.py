@@ -20,6 +20,7 @@ from orchestrator.places import local
 from orchestrator.records import StudyFolder
 from orchestrator.storage.home import here, inside, taken
 from orchestrator.study import Study
+from search_spaces import STUDIES
 
 MakeStudy = Callable[..., Study]
 FOLDERS = ["status", "stop", "best", "report", "resume", "confirm", "test", "sync", "inspect", "dashboard", "fetch"]
@@ -75,6 +76,13 @@ def test_what_nothing_can_be_called_is_refused_in_a_few_lines(odd: str) -> None:
         local(odd, "--out")
     assert str(caught.value).startswith("--out\n")
     assert len(str(caught.value)) < 400
+
+
+def test_a_current_folder_that_was_removed_is_named(home: Path) -> None:
+    Path.cwd().rmdir()
+    with pytest.raises(StudyError, match="the current folder, which is not there any more"):
+        plan.make(Study.load(STUDIES / "quick.yaml"))
+    assert local("~/results", "--results") == home / "results"
 
 
 @pytest.mark.parametrize("verb", WORDS)
