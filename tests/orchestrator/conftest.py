@@ -16,7 +16,7 @@ import pytest
 from ray import tune
 
 from lightning_modules.data import idx
-from orchestrator import budget, search, training
+from orchestrator import budget, search, streams, training
 from orchestrator.event_log import Trial, read_events
 from orchestrator.events import Event
 from orchestrator.files import write_atomic
@@ -44,6 +44,12 @@ class Look(NamedTuple):
 
 
 WATCHED: list[tuple[Path, list[Look]]] = []
+
+
+@pytest.fixture(autouse=True)
+def _what_is_said_is_there_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the neighbours of a test keep all cores busy: its streams are read by someone."""
+    monkeypatch.setattr(streams, "WAIT_S", 60.0)
 
 
 @pytest.fixture

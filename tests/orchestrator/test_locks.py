@@ -87,8 +87,7 @@ def test_of_many_that_try_at_once_one_has_it(without_locks: None, lock: Path) ->
     inside, most, had = list[int](), list[int](), list[int]()
 
     def work(number: int) -> None:
-        end = time.monotonic() + 0.5
-        while time.monotonic() < end:
+        while len(had) < 50:
             if own := lock_links.take(lock):
                 inside.append(number)
                 time.sleep(0.001)
@@ -103,7 +102,6 @@ def test_of_many_that_try_at_once_one_has_it(without_locks: None, lock: Path) ->
     for thread in threads:
         thread.join()
     assert set(most) == {1}
-    assert len(had) > 1
     assert lock_links.owner(lock) is None
 
 

@@ -18,8 +18,9 @@ from orchestrator.streams import Steadfast
 
 
 @pytest.fixture
-def unread() -> Iterator[tuple[int, Steadfast]]:
+def unread(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, Steadfast]]:
     """The reading end of a pipe that is full, and a stream to the other end."""
+    monkeypatch.setattr(streams, "WAIT_S", 0.01)
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     with open(reader, "rb") as read, open(writer, "w") as file:
