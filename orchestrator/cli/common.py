@@ -42,7 +42,7 @@ def errors() -> Iterator[None]:
         print(f"{cause.said}\nnothing on record is lost; give the command again", file=sys.stderr)
         raise typer.Exit(FAILED) from error
     except KeyboardInterrupt as error:
-        print(error if str(error) else "ended at once; nothing was running yet", file=sys.stderr)
+        print(error if str(error) else "ended at once; nothing on record is lost", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
 
 
