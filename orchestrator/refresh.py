@@ -15,7 +15,7 @@ class Refresher:
     """Writes a study's report every few minutes as long as the context lasts; never two at a time."""
 
     def __init__(self, folder: Path, every_s: float = EVERY_S) -> None:
-        self._folder, self._every_s = folder, every_s
+        self._folder, self._every_s = folder.absolute(), every_s  # a name like -rf would be an option
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._work, name="report-refresh", daemon=True)
 

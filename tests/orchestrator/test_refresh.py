@@ -20,7 +20,7 @@ from orchestrator.refresh import Refresher
 from orchestrator.study import Study
 
 OFTEN_S = 0.01
-LAUNCHED = '[ "$1 $2 $3" = "-m orchestrator report" ] || exit 9\ncd "$4" || exit 9\n'
+LAUNCHED = '[ "$1 $2 $3 $4" = "-P -m orchestrator report" ] || exit 9\ncd "$5" || exit 9\n'
 
 
 @pytest.fixture
@@ -85,6 +85,16 @@ def test_the_report_is_written_again_and_again_and_never_two_at_a_time(child: Ca
         assert len(refresher_threads()) == 1
     assert not (folder / "two").exists()
     assert not refresher_threads()
+
+
+def test_a_folder_whose_name_looks_like_an_option_has_a_report_too(
+    child: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = child("echo run >> runs")
+    folder = folder.rename(folder.with_name("-rf"))
+    monkeypatch.chdir(folder.parent)
+    with Refresher(Path("-rf"), OFTEN_S):
+        wait_until(lambda: lines(folder / "runs") > 0)
 
 
 def test_leaving_ends_the_child_and_removes_what_it_has_half_written(child: Callable[[str], Path]) -> None:
