@@ -26,6 +26,7 @@ from orchestrator import study_rules
 from orchestrator.cluster_file import read
 from orchestrator.commands import ours, typed
 from orchestrator.errors import CannotRun, Problem, StudyError
+from orchestrator.places import local
 from orchestrator.storage.bucket import below, uri_of
 from orchestrator.study import Study
 
@@ -72,6 +73,7 @@ def submit(
     all nodes see. variables: names of environment variables that the job gets from here. cluster_file, time_budget: as
     for `launch`. Raises StudyError for a study that makes no sense, CannotRun where no server answers.
     """
+    cluster_file = local(cluster_file, "--cluster") if cluster_file else None
     given = {name: os.environ[name] for name in variables if name in os.environ}
     if missing := [name for name in variables if name not in given]:
         fix = f"export {missing[0]}=…, or leave --env {missing[0]} out"

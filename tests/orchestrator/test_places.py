@@ -33,6 +33,7 @@ WORDS = {  # a verb with everything that it takes from people as a path, each of
     "plan from": ["plan", "~/tiny.yaml", "--start-from", "{odd}"],
     "launch": ["launch", "~/tiny.yaml", "--results", "{odd}"],
     "cluster": ["doctor", "--cluster", "{odd}"],
+    "submit": ["submit", "~/tiny.yaml", "--address", "http://127.0.0.1:1", "--cluster", "{odd}"],
     "doctor": ["doctor", "--results", "{odd}"],
     "export": ["export", "{odd}"],
     "export to": ["export", "model", "--out", "{odd}"],
