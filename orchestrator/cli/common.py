@@ -37,9 +37,10 @@ def errors() -> Iterator[None]:
         print(error, file=sys.stderr)
         raise typer.Exit(FAILED) from error
     except (OSError, MemoryError) as error:
-        if (cause := interruptions.of(error)) is None or cause.kind == "other":
+        cause = interruptions.of(error)
+        if cause is None or (cause.kind == "other" and not isinstance(error, PermissionError)):
             raise
-        print(f"{cause.said}\nnothing on record is lost; give the command again", file=sys.stderr)
+        print(f"{cause.said}\nnothing on record is lost; give the command again once that is mended", file=sys.stderr)
         raise typer.Exit(FAILED) from error
     except KeyboardInterrupt as error:
         print(error if str(error) else "ended at once; nothing on record is lost", file=sys.stderr)

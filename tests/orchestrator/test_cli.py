@@ -335,9 +335,9 @@ def test_the_package_runs_as_a_module(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EACCES])
 @pytest.mark.parametrize("verb", ["report", "best", "status"])
-def test_a_disk_that_is_full_or_fails_is_said_in_two_lines(
+def test_a_disk_that_is_full_or_fails_and_a_file_that_is_closed_are_said_in_two_lines(
     monkeypatch: pytest.MonkeyPatch, verb: str, number: int
 ) -> None:
     def full(*given: Any, **also: Any) -> Any:
@@ -345,5 +345,6 @@ def test_a_disk_that_is_full_or_fails_is_said_in_two_lines(
 
     monkeypatch.setattr(Results, "__init__", full)
     done = run(verb, "a-study")
-    said = f"OSError: [Errno {number}] it failed: 'a/file'\nnothing on record is lost; give the command again\n"
-    assert (done.exit_code, done.stderr) == (1, said)
+    said = f"{type(OSError(number, '')).__name__}: [Errno {number}] it failed: 'a/file'"
+    again = "nothing on record is lost; give the command again once that is mended"
+    assert (done.exit_code, done.stderr) == (1, f"{said}\n{again}\n")
