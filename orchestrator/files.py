@@ -48,7 +48,7 @@ def remove_left(root: Path) -> None:
 
     A folder may be shared: of a process on another machine only the age of what it writes can be seen.
     """
-    for left in root.rglob(".*.*[0-9]"):
+    for left in root.rglob(".*.*.*[0-9]"):  # all that it writes has an ending: .backup.2026 is someone's
         pid = left.name.rpartition(".")[2]
         with suppress(OSError):
             old = time.time() - left.stat().st_mtime > LEFT_S

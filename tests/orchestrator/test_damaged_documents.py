@@ -188,12 +188,13 @@ def test_a_test_whose_report_cannot_be_drawn_is_measured_and_goes_on_with_resume
 def test_what_a_killed_process_has_left_half_written_goes_and_what_is_being_written_stays(folder: StudyFolder) -> None:
     gone, ours = 2**22 + 1, os.getpid()  # no process has the first: ids end before it
     old, new, living = (folder.best / f".arcface.yaml.{pid}" for pid in (gone, gone + 1, ours))
-    driver = folder.root / f".driver.json.{gone}"
-    for path in (old, new, living, driver):
+    driver, someones = folder.root / f".driver.json.{gone}", folder.root / f".backup.{gone}"
+    for path in (old, new, living, driver, someones):
         path.parent.mkdir(exist_ok=True)
         path.write_text("half")
-    for path in (old, living):
+    for path in (old, living, someones):
         os.utime(path, (0, 0))
     with folder.writer():
         pass
     assert [path.exists() for path in (old, new, living, driver)] == [False, True, True, False]
+    assert someones.exists()
