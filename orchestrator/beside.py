@@ -6,14 +6,17 @@ Where a call of Ray's never returns, the thread is left behind, and the program 
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import suppress
 from queue import SimpleQueue
+from tempfile import TemporaryDirectory
 from typing import Any, NoReturn, TypeVar
 
 from orchestrator.streams import steadfast
@@ -36,30 +39,37 @@ class Beside:
         """What the work returns, or raises."""
         self._last = done = Future[Result]()
         self._given.put((work, done))
-        while not self.idle(EVERY_S):
+        while not self._done(EVERY_S):
             self.look()
         if done.exception() is not None:
             self.look()  # which may know the cause of it
         return done.result()
 
-    def idle(self, within_s: float) -> bool:
-        """Whether the last thing is done, or will be in so many seconds."""
+    def idle(self, within_s: float, in_vain: Callable[[], bool] = lambda: False) -> bool:
+        """Whether the last thing is done, or will be in so many seconds. They are not waited for in vain."""
+        end = time.monotonic() + within_s
+        while not self._done(EVERY_S):
+            if in_vain() or time.monotonic() > end:
+                return False
+        return True
+
+    def last(self, work: Callable[[], object], within_s: float, in_vain: Callable[[], bool] = lambda: False) -> bool:
+        """Does a last thing and ends the thread; whether it was done in so many seconds, as `idle` says."""
+        self._last = Future()
+        self._given.put((work, self._last))
+        self.close()
+        return self.idle(within_s, in_vain)
+
+    def close(self) -> None:
+        """Ends the thread, after what it was given."""
+        self._given.put(None)
+
+    def _done(self, within_s: float) -> bool:
         try:
             self._last.exception(within_s)
         except NotYet:
             return False
         return True
-
-    def last(self, work: Callable[[], None], within_s: float) -> bool:
-        """Does a last thing and ends the thread; whether it was done in so many seconds."""
-        self._last = Future()
-        self._given.put((work, self._last))
-        self.close()
-        return self.idle(within_s)
-
-    def close(self) -> None:
-        """Ends the thread, after what it was given."""
-        self._given.put(None)
 
     def _work(self) -> None:
         for work, done in iter(self._given.get, None):
@@ -71,7 +81,10 @@ class Beside:
 
 
 def leave(code: int) -> None:
-    """Ends the program where a thread was left behind: at a usual exit Ray and Tune would wait for their GCS."""
+    """Ends the program where a thread was left behind: at a usual exit Ray and Tune would wait for their GCS.
+
+    Temporary folders, as of packages that Ray imports, are removed as at a usual exit.
+    """
     if any(thread.name == NAME for thread in threading.enumerate()):
         _leave(code)
 
@@ -80,4 +93,8 @@ def _leave(code: int) -> NoReturn:
     steadfast(sys.stderr).finish()
     with suppress(OSError):  # said before, where it matters
         sys.stdout.flush()
+    for each in gc.get_objects():
+        if issubclass(type(each), TemporaryDirectory):
+            with suppress(OSError):
+                each.cleanup()
     os._exit(code)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from orchestrator import fingerprint
 from orchestrator.beside import Beside
 from orchestrator.cluster_file import node_types, read
-from orchestrator.daemons import Daemons, in_groups_of_their_own
+from orchestrator.daemons import Daemons, undisturbed
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.fleet import Fleet, Node
 
@@ -30,9 +30,8 @@ if TYPE_CHECKING:
 
     from orchestrator.plan import Plan
 
-TO_ALL_S = 2.0  # until a signal to all processes of a job has ended Ray's as well
-IDLE_S = 5.0  # for trials to be ended, where nobody waits for them any more
-SHUTDOWN_S = 10.0  # Ray gives each of its daemons a second to end by itself
+IDLE_S = 2.0  # for trials to be ended, where nobody waits for them any more
+SHUTDOWN_S = 10.0
 TEMPORARY = "t"  # the folder for temporary files of all that Ray starts: a process that is killed leaves some
 FILES = "r"  # the folder of Ray's own files: short, for sockets lie below it
 OBJECT_STORE_BYTES = 512 * 2**20  # beyond the dataset itself: Ray's own minimum is 75 MB
@@ -73,12 +72,11 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def ray_for(
-    planned: Plan, data_bytes: int, scratch: Path, meanwhile: Callable[[], None], terminated: Callable[[], bool]
+    planned: Plan, data_bytes: int, scratch: Path, meanwhile: Callable[[], None]
 ) -> AbstractContextManager[Beside]:
     """The Ray that a plan runs on, for as long as the context lasts, and the thread for all that is done with it.
 
-    meanwhile: called by the main thread some times a second while that other one is at work. terminated: whether
-    Ray may have got a signal to end, as all processes of a job do.
+    meanwhile: called by the main thread some times a second while that other one is at work.
     """
     fleet, study = planned.fleet, planned.study
     if fleet.address is not None:
@@ -86,7 +84,7 @@ def ray_for(
     profiles = [study.resources.of(head) for head in study.heads]
     most = max(profile.cpu * profile.workers for profile in profiles)
     cpus = min(fleet.cpus, math.ceil(planned.slots * most))  # no more, so that a population keeps to the slots
-    return local_ray(cpus, fleet.gpus, data_bytes, scratch, meanwhile, terminated)
+    return local_ray(cpus, fleet.gpus, data_bytes, scratch, meanwhile)
 
 
 @contextmanager
@@ -133,7 +131,6 @@ def local_ray(
     data_bytes: int,
     folder: Path,
     meanwhile: Callable[[], None] = lambda: None,
-    terminated: Callable[[], bool] = lambda: False,
 ) -> Iterator[Beside]:
     """Starts Ray with so many cores and GPUs, room for the data in its object store, files in `folder`; ends it.
 
@@ -155,7 +152,7 @@ def local_ray(
             with (
                 _token(),
                 environment({"TMPDIR": str(temporary)}),
-                in_groups_of_their_own(),
+                undisturbed(),
                 warnings.catch_warnings(),
             ):
                 warnings.simplefilter("ignore", FutureWarning)  # Ray announces its own future defaults at every start
@@ -176,17 +173,19 @@ def local_ray(
             beside.do(start)
             yield beside
         finally:
-            if terminated():
-                daemons.wait(TO_ALL_S)  # shutting down a Ray that is ending takes a minute, in which nothing else runs
-            if not daemons.gone() and beside.idle(IDLE_S):
-                beside.last(_shutdown, SHUTDOWN_S)
+            if not daemons.gone() and beside.idle(IDLE_S, daemons.gone):
+                beside.last(lambda: _shutdown(daemons.kill), SHUTDOWN_S, daemons.gone)
             daemons.kill()  # what is left
             _read_authentication()  # as this process's user has it, for a cluster that is joined next
 
 
-def _shutdown() -> None:
+def _shutdown(kill: Callable[[], None] | None = None) -> None:
+    """kill: ends the Ray that this process has started, whose daemons no request ends; Ray would wait for each."""
     import ray
+    from ray._private import worker
 
+    if kill is not None and (node := worker._global_node) is not None:
+        node.kill_all_processes = lambda **how: kill()
     with _no_collection():
         ray.shutdown()
 

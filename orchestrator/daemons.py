@@ -1,20 +1,21 @@
 """The processes of a Ray that this one has started: whether they are well, and their end.
 
-They are in process groups of their own: a signal to the driver's group, as from a shell, a terminal or `timeout`, is a
-request to the driver, who ends them when what they know is on record.
+A signal is a request to the driver, who ends them when what they know is on record. So they are in process groups of
+their own, where one to the driver's group does not come, as from a shell, a terminal or `timeout`; and one to each
+process of a job, as from systemd or Slurm, is blocked there and in all that they start: they are only ever killed.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import RayEnded
+from orchestrator.signals import NUMBERS
 
 NAMES = ("gcs_server", "raylet")
 RARELY = 10  # looks, after which it is seen anew which processes the daemons have started
@@ -23,8 +24,8 @@ _forks_daemons = False
 
 
 @contextmanager
-def in_groups_of_their_own() -> Iterator[None]:
-    """As long as it lasts, whatever Ray starts from this process leads a process group of its own."""
+def undisturbed() -> Iterator[None]:
+    """As long as it lasts, whatever Ray starts from this process is out of reach of the signals to this one."""
     global _forks_daemons
     _forks_daemons = True
     try:
@@ -33,19 +34,20 @@ def in_groups_of_their_own() -> Iterator[None]:
         _forks_daemons = False
 
 
-def _leave_group() -> None:
+def _step_aside() -> None:
     if _forks_daemons:
         os.setpgid(0, 0)
+        signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)  # whatever handlers they set; Ray does so with SIGINT
 
 
-os.register_at_fork(after_in_child=_leave_group)  # Ray's daemons are forked with a function to call before they begin
+os.register_at_fork(after_in_child=_step_aside)  # Ray's daemons are forked with a function to call before they begin
 
 
 class Daemons:
     """Those that work in a folder, as their command lines say, and all that they have started."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._looks = str(folder), 0
+        self._folder, self._looks, self._killed = str(folder), 0, False
         self._own: dict[str, Any] = {}
         self._started: dict[int, Any] = {}
 
@@ -67,19 +69,14 @@ class Daemons:
         self._looks += 1
 
     def gone(self) -> bool:
-        """Whether one that was there is gone."""
-        return not all(map(_lives, self._own.values()))
-
-    def wait(self, at_most_s: float) -> None:
-        """Until one that was there is gone; but not for ever."""
-        end = time.monotonic() + at_most_s
-        while not self.gone() and time.monotonic() < end:
-            time.sleep(0.05)
+        """Whether one that was there is gone, and not by `kill`."""
+        return not self._killed and not all(map(_lives, self._own.values()))
 
     def kill(self) -> None:
         """Ends whatever is left of them."""
         import psutil
 
+        self._killed = True
         left = {process.pid: process for process in (*self._own.values(), *self._children())}
         for process in list(left.values()):
             try:

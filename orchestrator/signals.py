@@ -1,31 +1,34 @@
 """How a running study is asked to end: Ctrl-C, SIGTERM, and the SIGHUP of a terminal that goes away.
 
-While trials train, the first sets `stop`, and the search ends as soon as Tune can; a second Ctrl-C ends it at once. At
-all other times the first one does. What was to be ignored when the program began, as under nohup, stays so.
+While trials train, the first sets `stop`, and the search ends as soon as Tune can; a second Ctrl-C ends it at once, as
+does the first where Ray no longer answers. At all other times the first one does. What was to be ignored when the
+program began, as under nohup, stays so.
 """
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+PATIENCE_S = 5.0  # for trials to end; Slurm and systemd give 30 s and more to all that there is to end
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopSignals:
     """The signals of a driver. go_on: the command that goes on with the study, for what is said about an end.
 
-    stop: set where an end is asked for, by a signal or otherwise. asked: whether a signal has; terminated: whether one
-    has that others may have got as well, all processes of a job or a machine. Signals belong to the main thread: in a
-    notebook's or a server's thread none is heard.
+    stop: set where an end is asked for, by a signal or otherwise. asked: whether a signal has. Signals belong to
+    the main thread: in a notebook's or a server's thread none is heard.
     """
 
     def __init__(self, go_on: str) -> None:
-        self.go_on, self.stop, self.asked, self.terminated = go_on, threading.Event(), False, False
-        self._gently, self._over = False, False
+        self.go_on, self.stop, self.asked = go_on, threading.Event(), False
+        self._gently, self._over, self._at_most = False, False, math.inf
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
@@ -62,11 +65,16 @@ class StopSignals:
         if self.asked:
             self._end()
 
+    def end_if_late(self) -> None:
+        """Ends the study here, where a signal has asked for that and those who looked at `stop` take too long."""
+        if time.monotonic() > self._at_most:
+            self._end()
+
     def _request(self, number: int, frame: Any) -> None:
         if self._over:  # whoever is ending is not disturbed: it takes some seconds at most
             return
         again, self.asked = self.asked, True
-        self.terminated = self.terminated or number != signal.SIGINT
+        self._at_most = min(self._at_most, time.monotonic() + PATIENCE_S)
         self.stop.set()
         if not self._gently or (again and number == signal.SIGINT):
             self._end()

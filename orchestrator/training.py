@@ -6,7 +6,6 @@ The record is the truth: a stage is rebuilt from it, and Tune's own snapshots ar
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,8 +29,6 @@ from orchestrator.trial import Task, run_trial
 
 if TYPE_CHECKING:
     from orchestrator.budget import Source
-
-TO_ALL_S = 0.5  # a signal to all processes of a machine or a job may reach this one last
 
 
 @dataclass(frozen=True)
@@ -185,17 +182,17 @@ def session(
     def tell() -> None:
         if signals.asked and (words := next(said, "")):
             progress.say(words)
+        signals.end_if_late()
 
     try:
         with (
             _alarm(signals, stop_in_s),
             signals.gently(),
-            cluster.ray_for(planned, data_bytes, writer.scratch, tell, lambda: signals.terminated) as ray,
+            cluster.ray_for(planned, data_bytes, writer.scratch, tell) as ray,
         ):
             signals.listen()  # again: Ray takes SIGTERM for itself where it can
             yield Session(planned, progress, signals, ray)
     except RayEnded:
-        time.sleep(TO_ALL_S)
         signals.end_if_asked()
         raise
 

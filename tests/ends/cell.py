@@ -74,6 +74,13 @@ def _everywhere(program: Program) -> None:
             continue
 
 
+def _silent(program: Program) -> None:
+    """A GCS that lives and answers nobody, as where a machine swaps, and a request to end."""
+    for pid in wait_until(lambda: program.processes("gcs_server"), program, 20) or ():
+        os.kill(pid, signal.SIGSTOP)
+    os.kill(program.process.pid, signal.SIGTERM)
+
+
 def _kill(title: str) -> Callable[[Program], None]:
     def apply(program: Program) -> None:
         found = wait_until(lambda: program.processes(title), program, 20)
@@ -97,6 +104,7 @@ ENDS = {
     "SIGTERM": End(_send(signal.SIGTERM), 130),
     "SIGTERM to the group": End(_send(signal.SIGTERM, group=True), 130),
     "SIGTERM to every process": End(_everywhere, 130),
+    "SIGTERM, GCS silent": End(_silent, 130, ray=True),
     "SIGHUP": End(_send(signal.SIGHUP), 130),
     "SIGHUP to the group": End(_send(signal.SIGHUP, group=True), 130),
     "SIGINT": End(_send(signal.SIGINT, group=True), 130),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +56,13 @@ def test_work_that_never_returns_is_given_up_where_a_look_raises() -> None:
     thread.close()
 
 
+def test_a_last_thing_that_waits_for_what_is_gone_is_not_waited_for() -> None:
+    never, looked = threading.Event(), iter([False, True])
+    thread = Beside(lambda: None)
+    assert not thread.last(never.wait, 3600, lambda: next(looked))
+    never.set()
+
+
 def test_an_error_that_comes_of_rays_end_is_told_as_that() -> None:
     done = threading.Event()
 
@@ -71,15 +80,18 @@ def test_an_error_that_comes_of_rays_end_is_told_as_that() -> None:
     thread.close()
 
 
-def test_a_program_whose_ray_never_answers_ends_with_its_code() -> None:
+def test_a_program_whose_ray_never_answers_ends_with_its_code(tmp_path: Path) -> None:
     program = """
-import atexit, threading
+import atexit, tempfile, threading
 from orchestrator import beside
+folder = tempfile.TemporaryDirectory()
 thread = beside.Beside(lambda: None)
 thread.last(threading.Event().wait, 0.01)
 atexit.register(threading.Event().wait)  # as Ray's and Tune's
 print("said")
 beside.leave(7)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (7, "said\n")
+    assert not any(tmp_path.iterdir())

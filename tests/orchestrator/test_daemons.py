@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import ray  # noqa: F401  which brings psutil
 
-from orchestrator.daemons import NAMES, Daemons, in_groups_of_their_own
+from orchestrator.daemons import NAMES, Daemons, undisturbed
 from orchestrator.errors import RayEnded
+from orchestrator.signals import NUMBERS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="takes a shell under a daemon's name")
 Start = Callable[[str], subprocess.Popen[bytes]]
@@ -44,14 +45,28 @@ def child_of(process: subprocess.Popen[bytes]) -> int:
 
 
 def test_what_ray_starts_leads_a_group_of_its_own(start: Start) -> None:
-    with in_groups_of_their_own():
+    with undisturbed():
         apart = start("raylet")
     within = start("gcs_server")
+    children = [child_of(process) for process in (apart, within)]
     assert os.getpgid(apart.pid) == apart.pid
     assert os.getpgid(within.pid) == os.getpgid(0)
     assert os.getsid(apart.pid) == os.getsid(0)  # priorities may be weighed within a session alone
-    for process in (apart, within):
-        os.kill(child_of(process), signal.SIGKILL)
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_signal_to_every_process_ends_none_that_ray_started(start: Start, number: int) -> None:
+    with undisturbed():
+        raylet = start("raylet")
+    child = child_of(raylet)
+    for pid in (raylet.pid, child):
+        os.kill(pid, number)
+        assert number in blocked(pid)
+    assert raylet.poll() is None
+    assert alive(child)
+    os.kill(child, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -67,6 +82,7 @@ def test_a_daemon_that_is_killed_is_missed_and_the_others_are_ended(start: Start
     with pytest.raises(RayEnded, match=f"its {name} is gone"):
         daemons.look()
     daemons.kill()
+    assert not daemons.gone()  # by itself
     assert not any(alive(pid) for pid in children)
     assert all(process.poll() is not None for process in running.values())
 
@@ -91,6 +107,11 @@ def test_another_rays_daemons_are_let_alone(start: Start, tmp_path: Path) -> Non
     daemons.kill()
     assert other.poll() is None
     os.kill(child, signal.SIGKILL)
+
+
+def blocked(pid: int) -> set[int]:
+    line = next(each for each in Path(f"/proc/{pid}/status").read_text().splitlines() if each.startswith("SigBlk"))
+    return {number for number in range(1, 65) if int(line.split()[1], 16) >> (number - 1) & 1}
 
 
 def alive(pid: int) -> bool:

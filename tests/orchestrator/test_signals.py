@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from orchestrator.signals import NUMBERS, StopSignals
+from orchestrator.signals import NUMBERS, PATIENCE_S, StopSignals
 
 GO_ON = "orchestrator resume results/small"
 
@@ -33,7 +34,6 @@ def test_while_trials_train_the_first_signal_asks(number: int) -> None:
         send(number)
         assert signals.stop.is_set()
         assert signals.asked
-        assert signals.terminated == (number != signal.SIGINT)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -48,6 +48,16 @@ def test_a_second_ctrl_c_ends_at_once_and_says_how_to_go_on() -> None:
         send(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt, match=f"what is recorded is safe; go on with: {GO_ON}"):
             send(signal.SIGINT)
+
+
+def test_whoever_takes_too_long_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with StopSignals(GO_ON) as signals, signals.gently():
+        signals.end_if_late()  # nobody has asked
+        send(signal.SIGTERM)
+        signals.end_if_late()
+        monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + PATIENCE_S)
+        with pytest.raises(KeyboardInterrupt, match=f"go on with: {GO_ON}"):
+            signals.end_if_late()
 
 
 def test_where_a_stop_was_asked_for_otherwise_ctrl_c_is_still_the_first() -> None:
