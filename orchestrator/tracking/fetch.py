@@ -23,6 +23,7 @@ from orchestrator.tracking.run import SAID
 from orchestrator.tracking.sweep import Place
 
 RECORDED = {said: status for status, said in SAID.items() if status != "running"}
+MOST_MEASURE = 1e300
 RECORDS = {"search": "trials_file", "confirmation": "confirmation_file", "final": "test_file"}
 
 
@@ -63,7 +64,7 @@ def fetch(path: str, to: Path) -> Fetched:
         if events:
             write_atomic(getattr(folder, file), "".join(json.dumps(event) + "\n" for event in events))
     running = sum(run.state == "running" for run in runs)
-    return Fetched(Results(folder.root), sweep.place_of(f"{entity}/{project}", name), running)
+    return Fetched(Results(folder.root, damaged=True), sweep.place_of(f"{entity}/{project}", name), running)
 
 
 def _first_config(path: str) -> Mapping[str, Any]:
@@ -86,10 +87,16 @@ def _events(run: Held) -> Iterator[Event]:
     objectives = summary.get("objective_by_epoch", [])
     for epoch, objective in enumerate(objectives, start=1):
         last = epoch == len(objectives)
-        metrics = {key: value for key, value in summary.items() if "/" in key} if last else {}
+        metrics = _measures(summary) if last else {}
         row = {"epoch": epoch, "objective": objective, "metrics": metrics}
         yield {"event": "epoch", "trial": name, **row, "time": run.created}
     status = RECORDED.get(summary.get("status", ""))
     if status and run.state != "running":
         end = {"status": status, "reason": summary.get("reason", "")}
         yield {"event": "end", "trial": name, **end, "time": run.heartbeat}
+
+
+def _measures(summary: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers that a run was told of; others may have added what they like, and a NaN is a text there."""
+    numbers = {key: value for key, value in summary.items() if "/" in key and type(value) in (int, float)}
+    return {key: value for key, value in numbers.items() if abs(value) < MOST_MEASURE}
