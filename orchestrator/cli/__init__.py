@@ -1,7 +1,8 @@
 """The verbs: parses, prints, sets the exit code, nothing else.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or study, 3 finished but some trials failed, 4 cannot run here,
-130 interrupted (and resumable). Data goes to stdout, progress and errors to stderr.
+Exit codes: 0 done, 1 failed or broken off by the machine, 2 wrong usage or study, 3 finished but some trials failed,
+4 cannot run here, 130 interrupted; `resume` goes on after 130, and where the machine broke it off. Data goes to stdout,
+progress and errors to stderr.
 """
 
 from __future__ import annotations
