@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,15 +166,30 @@ def _checked(known: dict[str, Any]) -> Blueprint:
 
 def _check_size(blueprint: Blueprint, weights: dict[str, Tensor]) -> None:
     """Raises ValueError, before memory is taken for it, where a model is not of the size that its weights are."""
-    import torch
-
-    with torch.device("meta"):
-        wanted = {name: tensor.shape for name, tensor in blueprint.build().state_dict().items()}
     found = {name: tensor.shape for name, tensor in weights.items()}
+    try:
+        wanted = _shapes(blueprint)
+    except TypeError:  # a loss of another library that computes with its weights when it is made: the body's, then
+        wanted = _of_body(_shapes(replace(blueprint, head="softmax", params={})))
+        found = _of_body(found)
+        if blueprint.num_classes * blueprint.embedding_dim > sum(tensor.numel() for tensor in weights.values()):
+            raise ValueError("config and weights are of different models: fewer weights than classes need") from None
     for name in wanted.keys() | found.keys():
         if wanted.get(name) != found.get(name):
             shapes = f"{name} should be of shape {wanted.get(name)}, but it is of {found.get(name)}"
             raise ValueError(f"config and weights are of different models: {shapes}")
+
+
+def _of_body(shapes: dict[str, Any]) -> dict[str, Any]:
+    return {name: shape for name, shape in shapes.items() if name.startswith("body.")}
+
+
+def _shapes(blueprint: Blueprint) -> dict[str, Any]:
+    """Of each tensor of a model that is built without memory for it."""
+    import torch
+
+    with torch.device("meta"):
+        return {name: tensor.shape for name, tensor in blueprint.build().state_dict().items()}
 
 
 def centres(folder: Path) -> NDArray[np.float32] | None:

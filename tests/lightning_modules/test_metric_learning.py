@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -229,3 +230,17 @@ def test_without_the_package_a_model_says_what_to_install(tmp_path: Path, monkey
 def test_a_loss_that_does_not_exist_is_no_head() -> None:
     with pytest.raises(ImportError, match="no loss NoSuchLoss"):
         head_class("pml.NoSuchLoss")
+
+
+@pytest.mark.parametrize("asked", [{"body_options": {"width": 10**6}}, {"num_classes": 2**24}])
+@pytest.mark.parametrize("head", ["pml.LargeMarginSoftmaxLoss", "pml.ArcFaceLoss"])  # one computes when it is made
+def test_a_configuration_that_asks_for_terabytes_is_refused_before_it_has_them(
+    head: str, asked: dict[str, Any], tmp_path: Path
+) -> None:
+    blueprint.save(tmp_path, design(head), design(head).build().state_dict(), {"trial": f"{head}-000"})
+    path = tmp_path / blueprint.CONFIG
+    known = json.loads(path.read_text())
+    known["blueprint"] |= asked
+    path.write_text(json.dumps(known))
+    with pytest.raises(blueprint.ModelError, match="config and weights are of different models"):
+        blueprint.load(tmp_path)

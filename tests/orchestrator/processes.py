@@ -19,9 +19,10 @@ from tests.orchestrator.alone import SEARCH_ALONE
 Found = TypeVar("Found")
 PATIENCE_S = 800.0  # a guard against waiting for ever, and no measure: a busy neighbour makes everything slow
 STARTED: list[subprocess.Popen[str]] = []
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    # As in all that a shell starts in the background: a program that a test starts would not hear of its Ctrl-C either.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+for ignored, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    # As in what a shell starts in the background, or nohup: a program that a test starts would not hear of it either.
+    if signal.getsignal(ignored) == signal.SIG_IGN:
+        signal.signal(ignored, usual)
 
 
 @pytest.fixture(scope="module", autouse=True)

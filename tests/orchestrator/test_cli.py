@@ -205,7 +205,7 @@ def test_launch_hands_the_search_what_was_asked_for(
     assert asked[0].training.epochs == 3
     assert asked[1] == str(tmp_path / "r")
     assert done.exit_code == 130
-    assert "goes on with orchestrator resume" in done.stderr
+    assert "nothing on record is lost" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -200,6 +200,6 @@ def test_a_search_whose_code_was_changed_meanwhile_ends_and_goes_on_with_a_resum
             launch(load_small(**few), tmp_path / "results")
     (trial,) = Results(tmp_path / "results" / "small").trials.values()
     assert (trial.status, trial.epochs) == ("running", [])
-    results = resume(tmp_path / "results" / "small")
+    results = resume(tmp_path / "results" / "small", other_code=True)  # for the launch has written the wrong one down
     assert results.finished
     assert [trial.status for trial in results.trials.values()] == ["completed"]
