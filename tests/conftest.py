@@ -36,6 +36,7 @@ TOGETHER = {
 LONGEST_FIRST = (  # whatever takes long and begins last is waited for by all other processes
     "tests/orchestrator/test_resume.py",
     "tests/orchestrator/test_search.py",
+    "tests/orchestrator/test_ends.py",
     "tests/test_readme_followed.py",
     "tests/orchestrator/tracking/test_online.py",
     "tests/orchestrator/test_workers_lost.py",
