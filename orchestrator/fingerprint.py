@@ -46,6 +46,8 @@ def of(home: Path) -> str:
 
 
 def _names(home: Path) -> Iterator[str]:
+    """Of all files with code but hidden ones: an editor's, which nothing imports."""
     yield from MODULES
     for package in PACKAGES:
-        yield from (path.relative_to(home).as_posix() for path in (home / package).rglob("*.py"))
+        names = (path.relative_to(home) for path in (home / package).rglob("*.py"))
+        yield from (name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts))

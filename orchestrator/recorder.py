@@ -13,11 +13,12 @@ from ray import tune
 from ray.tune import Stopper
 
 from orchestrator.budget import HeadSchedulers, Source
+from orchestrator.deaths import Deaths
 from orchestrator.driver_only import DriverOnly
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.event_log import Trial, Writer, apply
 from orchestrator.events import Event
-from orchestrator.interruptions import Cause, Deaths
+from orchestrator.interruptions import Cause
 from orchestrator.progress import Progress
 
 OF_A_TASK = "ray::"  # in the text of an error that a trial's own code has raised

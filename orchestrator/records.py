@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from lightning_modules import npy
 from orchestrator import disk, documents, scratch
+from orchestrator.broken_off import broken_off
 from orchestrator.commands import ours
 from orchestrator.documents import Analysis, Provenance
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.event_log import Trial, Writer, now, read_events, replay
 from orchestrator.events import Event
 from orchestrator.files import remove_left, write_atomic, write_npy
-from orchestrator.interruptions import broken_off
 from orchestrator.locks import alone, free
 from orchestrator.storage.bucket import below
 from orchestrator.storage.home import Home

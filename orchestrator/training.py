@@ -18,9 +18,9 @@ from lightning_modules.data.splits import TrialData, stratified
 from orchestrator import cluster, interruptions, plan
 from orchestrator.beside import Beside
 from orchestrator.checkpoints import newest
+from orchestrator.deaths import Deaths
 from orchestrator.errors import CannotRun, Interrupted, RayEnded
 from orchestrator.event_log import Trial, Writer
-from orchestrator.interruptions import Deaths
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress
 from orchestrator.signals import StopSignals

@@ -20,6 +20,7 @@ from orchestrator.tracking import remedy, switch
 
 CLOSE_S = 60.0  # the longest that the end of a study waits for a mirror that is busy, but well
 GRACE_S = 15.0  # for its process to end, after that
+BROKEN_OFF_S = 5.0  # the longest that whoever is to hear of a failure waits for it; sync sends the rest
 
 
 @contextmanager
@@ -38,13 +39,15 @@ def following(study: Study, folder: StudyFolder, say: Callable[[str], None]) -> 
         say(f"nothing is kept for W&B: {type(error).__name__}: {error}")
         yield
         return
+    at_most_s: float | None = BROKEN_OFF_S
     try:
         yield
+        at_most_s = None
     except KeyboardInterrupt:  # the second one: at once
         follower.kill()
         raise
     finally:
-        follower.close()
+        follower.close(at_most_s)
 
 
 class Follower:
@@ -59,14 +62,15 @@ class Follower:
         self._thread = threading.Thread(target=self._relay, name="wandb-relay", daemon=True)
         self._thread.start()
 
-    def close(self) -> None:
-        """Waits until it has caught up; but not for ever."""
+    def close(self, at_most_s: float | None = None) -> None:
+        """Waits until it has caught up; but not for longer."""
+        at_most_s = CLOSE_S + GRACE_S if at_most_s is None else at_most_s
         assert self._process.stdin
         self._process.stdin.close()
-        self._thread.join(CLOSE_S + GRACE_S)
+        self._thread.join(at_most_s)
         if self._thread.is_alive():
             self.kill()
-            self._say(f"W&B was not ready {CLOSE_S + GRACE_S:g} s after the study's end; {remedy(self._folder)}")
+            self._say(f"W&B was not ready {at_most_s:g} s after the study's end; {remedy(self._folder)}")
 
     def kill(self) -> None:
         """Ends it at once, with wandb's own process; the record has all that it knew."""

@@ -40,6 +40,14 @@ def test_so_does_a_file_more_and_a_file_of_another_name(copy: Path) -> None:
     assert len({fingerprint.of(copy), first, fingerprint.of_code()}) == 3
 
 
+def test_what_an_editor_leaves_beside_them_does_not(copy: Path) -> None:
+    (copy / "lightning_modules" / ".#arcface.py").symlink_to("someone@host.1234:567")
+    hidden = copy / "search_spaces" / ".ipynb_checkpoints"
+    hidden.mkdir()
+    (hidden / "bounds-checkpoint.py").write_text("")
+    assert fingerprint.of(copy) == fingerprint.of_code()
+
+
 def test_what_only_shows_results_does_not(copy: Path) -> None:
     (copy / "orchestrator" / "tables.py").write_text("")
     assert fingerprint.of(copy) == fingerprint.of_code()

@@ -15,9 +15,10 @@ import pytest
 import torch
 
 from orchestrator import cgroups, interruptions
+from orchestrator.deaths import Deaths, death
 from orchestrator.errors import CannotRun, Interrupted, Problem
 from orchestrator.files import write_atomic, write_npy
-from orchestrator.interruptions import Cause, Deaths, death
+from orchestrator.interruptions import Cause
 from orchestrator.records import StudyFolder
 from orchestrator.trial import Diverged, WorkerDied, last_words
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from orchestrator.deaths import Deaths
 from orchestrator.errors import CannotRun
 from orchestrator.event_log import Trial
-from orchestrator.interruptions import Deaths
 from orchestrator.progress import Silent
 from orchestrator.recorder import Recorder
 from orchestrator.records import StudyFolder

@@ -222,6 +222,25 @@ def test_a_process_that_does_not_end_is_ended(growing: Any, monkeypatch: pytest.
     ]
 
 
+def test_whoever_is_to_hear_of_a_failure_does_not_wait_for_wandb(growing: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, _ = growing
+    said: list[str] = []
+    started: list[Follower] = []
+
+    class Stopped(Follower):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            os.kill(self._process.pid, signal.SIGSTOP)
+            started.append(self)
+
+    monkeypatch.setattr(follows, "Follower", Stopped)
+    monkeypatch.setattr(follows, "BROKEN_OFF_S", 0.5)
+    with pytest.raises(OSError, match="full"), following(Results(folder.root).study, folder, said.append):
+        raise OSError("the disk is full")
+    assert started[0]._process.poll() == -signal.SIGKILL
+    assert said[0].startswith("W&B was not ready 0.5 s after the study's end; ")
+
+
 DRIVER = """
 import sys, time
 from pathlib import Path
