@@ -47,6 +47,7 @@ ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
 }
 OUR_OWN = {  # of a Ray that we start
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "1000000",  # after which Ray ends this process; a study ends with its GCS
     "RAY_enable_metrics_collection": "0",  # its metrics are shown to whoever asks, and read by nobody
     "AUTOSCALER_METRIC_PORT": "-1",  # the same: there is no such port
     "DASHBOARD_METRIC_PORT": "-1",

@@ -156,7 +156,7 @@ def run(end: str, stage: str, base: Path, place: Path, patience_s: float) -> Out
             told = SENTENCE.findall(program.said())
             again = told[-1] if told else where.verb.replace("launch", "resume")
             program = start([again, folder.root], place / "again")
-            _end_of(program, 200)
+            _end_of(program, 600)
             if program.process.returncode:
                 outcome.wrong.append(f"{again} exits with {program.process.returncode}: {program.said()[-300:]!r}")
         _compare(outcome, base / ("tested" if where.verb == "test" else "launched") / "small", folder)

@@ -27,7 +27,7 @@ for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHU
 MARK = "HEADS_END"  # in the environment of the program, and of all that it starts
 STUDY = """
 name: small
-heads: {{softmax: , cosface: }}
+heads: {{cosface: }}
 data: {{source: idx, path: {data}, validation_images: 1000}}
 body: {{width: 4}}
 training: {{epochs: 2, batch_size: 64}}
