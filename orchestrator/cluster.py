@@ -186,7 +186,13 @@ def _shutdown(kill: Callable[[], None] | None = None) -> None:
     from ray._private import worker
 
     if kill is not None and (node := worker._global_node) is not None:
-        node.kill_all_processes = lambda **how: kill()
+        ended = node.kill_all_processes
+
+        def end(**how: bool) -> None:
+            kill()
+            ended(**how)
+
+        node.kill_all_processes = end
     with _no_collection():
         ray.shutdown()
 
