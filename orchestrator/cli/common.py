@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,20 +50,21 @@ def errors() -> Iterator[None]:
 
 
 @contextmanager
-def printing(where_again: str) -> Iterator[None]:
+def printing(where_again: str, failed: int = FAILED) -> Iterator[None]:
     """Prints what a verb has found after long work: that nobody reads it any more does not change what it has found.
 
-    where_again: a command that prints it again, for the case that stdout's disk is full.
+    where_again: a command that prints it again, for the case that stdout's disk is full; failed: the code for that.
     """
     try:
         yield
         sys.stdout.flush()
     except OSError as error:
+        hung_up = error.errno == errno.EIO and stat.S_ISCHR(os.fstat(1).st_mode)  # the terminal is gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer would fail once more, at the exit
-        if isinstance(error, BrokenPipeError):
+        if hung_up or isinstance(error, BrokenPipeError):
             return
         print(f"everything is on disk, but could not be printed: {error}; see {where_again}", file=sys.stderr)
-        raise typer.Exit(FAILED) from error
+        raise typer.Exit(failed) from error
 
 
 def duration(written: str | float) -> float:

@@ -220,13 +220,18 @@ def _ended(results: Results, json: bool, interrupted: bool = False, terms: Terms
     from orchestrator import leaderboards
     from orchestrator.commands import ours
 
-    with printing(ours("best", results.folder)):
+    code = _code(results, interrupted or not results.finished, terms)
+    with printing(ours("best", results.folder), code or FAILED):
         if json:
             print_json(results.as_dict())
         else:
             show(*leaderboards.ending(results))
-    if interrupted or not results.finished:
-        raise typer.Exit(DONE if terms and terms.used_up else INTERRUPTED)
+    raise typer.Exit(code)
+
+
+def _code(results: Results, interrupted: bool, terms: Terms | None) -> int:
+    if interrupted:
+        return DONE if terms and terms.used_up else INTERRUPTED
     if not results.concluded:
-        raise typer.Exit(FAILED)
-    raise typer.Exit(SOME_FAILED if any(run.lost for _, run in results.runs) else DONE)
+        return FAILED
+    return SOME_FAILED if any(run.lost for _, run in results.runs) else DONE

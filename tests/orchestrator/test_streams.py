@@ -102,3 +102,22 @@ def test_no_file_takes_the_number_of_a_stream_that_was_closed(tmp_path: Path, cl
     command = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", words, str(tmp_path / "file")]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     assert int((tmp_path / "file").read_text()) > 2
+
+
+@pytest.mark.parametrize(
+    ("stdout", "code"),
+    [
+        ("os.open('/dev/full', os.O_WRONLY)", 130),  # whoever asked for an end gets the code for that
+        ("os.pipe()[1]", 0),  # and its reader has left
+        ("pty.openpty()[1]", 0),  # a terminal that is gone: nobody is there to be told
+    ],
+)
+def test_what_is_found_is_told_or_nobody_is_there(stdout: str, code: int) -> None:
+    words = (
+        "import os, pty; from orchestrator.cli.common import printing\n"
+        f"os.dup2({stdout}, 1); os.closerange(3, 20)\n"
+        "try:\n    with printing('best', 130): print('found')\n"
+        "except Exception as error: os._exit(error.exit_code)\nos._exit(0)"
+    )
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "could not be printed" in done.stderr) == (code, code != 0)
