@@ -48,6 +48,7 @@ REFUSED: list[tuple[Any, str, str]] = [
     ({}, "a range needs min and max, both finite numbers", "{min: 0.1, max: 0.5}"),
     ({"min": 0.1}, "a range needs min and max, both finite numbers", "{min: 0.1, max: 0.5}"),
     ({"min": 0.1, "max": "0.5"}, "a range needs min and max, both finite numbers", "{min: 0.1, max: 0.5}"),
+    ({"values": [True, 1.0]}, "values is a list of different values", "{values: [0.1, 0.2]}"),  # a searcher sees one
     ({"min": False, "max": True}, "a range needs min and max, both finite numbers", "{min: 0.1, max: 0.5}"),
     ({"min": 0.0, "max": float("inf")}, "a range needs min and max, both finite numbers", "{min: 0.1, max: 0.5}"),
     ({"distribution": "log_uniform", "min": -3.0, "max": -1.0}, "log_uniform takes exponents", "log_uniform_values"),
@@ -97,7 +98,7 @@ def ranges(draw: st.DrawFn) -> Range:
     return Range(low_end, high, log=kind == "log")
 
 
-choices = st.lists(values, min_size=1, max_size=5, unique_by=repr).map(lambda chosen: Choice(tuple(chosen)))
+choices = st.lists(values, min_size=1, max_size=5, unique=True).map(lambda chosen: Choice(tuple(chosen)))
 
 
 @given(st.one_of(ranges(), choices))
