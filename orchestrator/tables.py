@@ -35,6 +35,9 @@ class VisibleConsole(Console):
     def render_str(self, text: str, **how: Any) -> Text:
         return super().render_str(visible(text), **how)
 
+    def on_broken_pipe(self) -> None:
+        raise  # the error, to whoever prints: it is he who knows what the exit code is
+
 
 def console_on(stream: TextIO) -> Console:
     """Prints on a stream, and takes no part of a name for markup or for an emoji: [bold] and :smile: stay."""

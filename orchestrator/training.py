@@ -185,13 +185,13 @@ def session(
         signals.end_if_late()
 
     try:
-        with (
-            _alarm(signals, stop_in_s),
-            signals.gently(),
-            cluster.ray_for(planned, data_bytes, writer.scratch, tell) as ray,
-        ):
-            signals.listen()  # again: Ray takes SIGTERM for itself where it can
-            yield Session(planned, progress, signals, ray)
+        with _alarm(signals, stop_in_s), signals.gently():
+            try:
+                with cluster.ray_for(planned, data_bytes, writer.scratch, tell) as ray:
+                    signals.listen()  # again: Ray takes SIGTERM for itself where it can
+                    yield Session(planned, progress, signals, ray)
+            finally:
+                signals.listen()  # for Ray, at its end, lets SIGTERM end a process at once
     except RayEnded:
         signals.end_if_asked()
         raise

@@ -18,7 +18,7 @@ from tests.ends.cell import ENDS, STAGES
 from tests.ends.program import STUDY, Program, content, start, wait_until
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")]
-DISTURBED = {"search": "raylet killed", "confirmation": "SIGTERM to every process", "report": "SIGHUP"}
+DISTURBED = {"search": "raylet killed", "confirmation": "SIGTERM to every process", "report": "SIGTERM"}
 PATIENCE_S = 200  # beside a busy neighbour
 
 

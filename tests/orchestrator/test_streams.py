@@ -114,10 +114,10 @@ def test_no_file_takes_the_number_of_a_stream_that_was_closed(tmp_path: Path, cl
 )
 def test_what_is_found_is_told_or_nobody_is_there(stdout: str, code: int) -> None:
     words = (
-        "import os, pty; from orchestrator.cli.common import printing\n"
+        "import os, pty; from orchestrator.cli.common import printing, show\n"
         f"os.dup2({stdout}, 1); os.closerange(3, 20)\n"
-        "try:\n    with printing('best', 130): print('found')\n"
-        "except Exception as error: os._exit(error.exit_code)\nos._exit(0)"
+        "try:\n    with printing('best', 130): show('found')\n"
+        "except BaseException as error: os._exit(getattr(error, 'exit_code', 1))\nos._exit(0)"
     )
     done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, timeout=60)
     assert (done.returncode, "could not be printed" in done.stderr) == (code, code != 0)
