@@ -19,6 +19,12 @@ PATIENCE_S = 5.0  # for trials to end; Slurm and systemd give 30 s and more to a
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+def ignore() -> None:
+    """From now on no signal asks: the program is at its end."""
+    for number in NUMBERS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 class StopSignals:
     """The signals of a driver. go_on: the command that goes on with the study, for what is said about an end.
 

@@ -13,9 +13,9 @@ from typing import Annotated
 
 import typer
 
-from orchestrator import beside, caches, streams
+from orchestrator import beside, caches, signals, streams
 from orchestrator.cli import looking, models, remote, running
-from orchestrator.cli.common import FAILED
+from orchestrator.cli.common import FAILED, INTERRUPTED
 
 app = typer.Typer(
     help="Searches for the best embedding head: softmax, triplet, ArcFace, CosFace, SphereFace, hybrid.",
@@ -54,6 +54,8 @@ def main() -> None:
     try:
         app()
     except SystemExit as end:
+        if end.code == INTERRUPTED:
+            signals.ignore()  # one more must not change the code; the end takes a moment
         beside.leave(end.code if isinstance(end.code, int) else FAILED)
         raise
     finally:

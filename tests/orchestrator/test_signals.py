@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -118,3 +120,15 @@ def test_in_a_servers_thread_none_is_heard() -> None:
     thread.start()
     thread.join()
     assert seen == before
+
+
+def test_a_signal_while_a_program_ends_does_not_change_its_code() -> None:
+    program = """
+import atexit, os, signal
+from orchestrator import cli
+def app(): raise SystemExit(130)
+cli.app = app
+atexit.register(os.kill, os.getpid(), signal.SIGTERM)
+cli.main()
+"""
+    assert subprocess.run([sys.executable, "-c", program], timeout=120).returncode == 130
