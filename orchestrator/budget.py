@@ -97,8 +97,8 @@ def _name(trial: Any) -> str:
 class HeadPopulation(PopulationBasedTraining):
     """Population based training of one head: a poor trial takes a good one's weights, and its margins changed."""
 
-    def __init__(self, scheduled: Mapping[str, Range], every_epochs: int) -> None:
-        self._scheduled = scheduled
+    def __init__(self, scheduled: Mapping[str, Range], every_epochs: int, epochs: int) -> None:
+        self._scheduled, self._epochs = scheduled, epochs
         ranges = {name: tune.uniform(parameter.low, parameter.high) for name, parameter in scheduled.items()}
         super().__init__(
             time_attr=EPOCH,
@@ -109,6 +109,12 @@ class HeadPopulation(PopulationBasedTraining):
             resample_probability=0.0,
             log_config=False,
         )
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """After its last epoch a trial takes nothing over, and no other takes over a model that is done."""
+        if result[EPOCH] >= self._epochs:
+            return TrialScheduler.CONTINUE  # type: ignore[no-any-return]
+        return super().on_trial_result(tune_controller, trial, result)  # type: ignore[no-any-return]
 
     def _get_new_config(self, trial: Any, trial_to_clone: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """The clone's configuration, changed, inside the space, under the trial's own name."""
@@ -202,4 +208,4 @@ def _scheduler(study: Study, space: Space) -> Any:
     }
     if search.scheduler == "none" or not scheduled:
         return FIFOScheduler()
-    return HeadPopulation(scheduled, search.perturb_every_epochs)
+    return HeadPopulation(scheduled, search.perturb_every_epochs, epochs)

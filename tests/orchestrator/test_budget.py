@@ -100,7 +100,7 @@ def test_without_a_scheduler_nothing_is_stopped() -> None:
 
 
 def test_pbt_takes_anothers_margins_inside_the_space_and_keeps_its_own_name() -> None:
-    population = HeadPopulation({"margin_rad": Range(0.1, 0.5)}, every_epochs=1)
+    population = HeadPopulation({"margin_rad": Range(0.1, 0.5)}, every_epochs=1, epochs=5)
     poor, good = TuneTrial("arcface", 0, margin_rad=0.2, lr=0.01), TuneTrial("arcface", 1, margin_rad=0.49, lr=0.02)
     found = set()
     for _ in range(50):
@@ -110,6 +110,23 @@ def test_pbt_takes_anothers_margins_inside_the_space_and_keeps_its_own_name() ->
         found.add(round(config["trial"]["params"]["margin_rad"], 3))
     assert found == {0.392, 0.5}
     assert good.config["trial"]["params"]["margin_rad"] == 0.49
+
+
+def test_pbt_takes_nothing_over_from_a_trial_after_its_last_epoch_nor_gives_it_anything() -> None:
+    """Whoever took over a model that was done had nothing left to train, and no last epoch."""
+    population = HeadPopulation({"margin_rad": Range(0.1, 0.5)}, every_epochs=1, epochs=2)
+    trials = [TuneTrial("arcface", number, margin_rad=0.2) for number in range(2)]
+    saved: list[Any] = []
+    controller: Any = SimpleNamespace(
+        search_alg=None, get_trials=lambda: trials, _schedule_trial_save=lambda *given, **more: saved.append(more)
+    )
+    for trial in trials:
+        trial.is_finished = lambda: False  # type: ignore[attr-defined]
+        population.on_trial_add(controller, trial)
+        population._trial_state[trial].last_score = 0.5
+    assert population.on_trial_result(controller, trials[0], told(2, 0.9)) == CONTINUE
+    assert saved == []
+    assert population._trial_state[trials[0]].last_score == 0.5
 
 
 def test_pbt_with_heads_side_by_side_shows_each_scheduler_its_own_trials() -> None:
