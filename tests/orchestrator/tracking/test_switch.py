@@ -62,7 +62,7 @@ class Started:
     def __init__(self, folder: StudyFolder, say: Callable[[str], None]) -> None:
         Started.number += 1
 
-    def close(self) -> None:
+    def close(self, at_most_s: float | None) -> None:
         """Nothing is to be waited for."""
 
 
