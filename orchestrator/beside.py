@@ -26,10 +26,13 @@ Result = TypeVar("Result")
 
 
 class Beside:
-    """Does one thing after another in its thread. look: called again and again meanwhile; what it raises gives up."""
+    """Does one thing after another in its thread. look: called again and again meanwhile; what it raises gives up.
 
-    def __init__(self, look: Callable[[], None]) -> None:
-        self.look = look
+    broken: whether what the thread works with is gone. It changes nothing, for the thread itself may ask.
+    """
+
+    def __init__(self, look: Callable[[], None], broken: Callable[[], bool] = lambda: False) -> None:
+        self.look, self.broken = look, broken
         self._given: SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = SimpleQueue()
         self._last: Future[Any] = Future()
         self._last.set_result(None)

@@ -1,4 +1,4 @@
-"""What is said where the machine breaks off a study: what happened, what is safe, and how to go on."""
+"""What is said where a study is broken off: what happened, what is safe, and how to go on."""
 
 from __future__ import annotations
 
@@ -35,8 +35,14 @@ def _sentence(reason: str, folder: StudyFolder, verb: str) -> str:
     spots = map(Spot.of, _places(folder))
     short = [str(spot) for spot in spots if not spot.obstacle and spot.free_bytes < temporary.NEEDED_BYTES]
     reason = "; ".join(dict.fromkeys((reason, *short)))
-    safe = f"what is recorded is safe; go on with: {ours(verb, folder)}"
-    return f"{reason}\n{safe if folder.exists() else 'nothing was begun; launch it again'}"
+    return f"{reason}\n{safe(folder, verb)}"
+
+
+def safe(folder: StudyFolder, verb: str) -> str:
+    """What an end leaves now, and how to go on."""
+    if not folder.exists():
+        return "nothing was begun; launch it again"
+    return f"what is recorded is safe; go on with: {ours(verb, folder)}"
 
 
 def _places(folder: StudyFolder) -> Iterator[Path]:

@@ -96,22 +96,32 @@ def joined(address: str, meanwhile: Callable[[], None] = lambda: None) -> Iterat
 
         logging.getLogger("ray").setLevel(logging.CRITICAL)
 
+        connected = False
+
         def join() -> None:
+            nonlocal connected
             ray.init(address, job_config=_own_code(), log_to_driver=False, logging_level=logging.CRITICAL)
+            connected = True
+
+        def leave() -> None:
+            if connected:
+                _shutdown()
 
         beside = Beside(meanwhile)
         try:
-            beside.do(join)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            beside.close()
-            rule, fix = "a Ray cluster must answer there", "run this on a node of the cluster: ray status shows one"
-            first = str(error).strip().splitlines()[0]
-            raise CannotRun([Problem("--address", rule, f"{address}: {type(error).__name__}: {first}", fix)]) from error
-        try:
+            try:
+                beside.do(join)
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                raise _refused(address, error) from error
             yield beside
         finally:
-            if beside.idle(IDLE_S):
-                beside.last(_shutdown, SHUTDOWN_S)
+            beside.last(leave, SHUTDOWN_S if beside.idle(IDLE_S) else 0.0)
+
+
+def _refused(address: str, error: Exception) -> CannotRun:
+    rule, fix = "a Ray cluster must answer there", "run this on a node of the cluster: ray status shows one"
+    said = [address, type(error).__name__, *str(error).strip().splitlines()[:1]]
+    return CannotRun([Problem("--address", rule, ": ".join(said), fix)])
 
 
 def look(address: str, file: Path | None = None) -> Fleet:
@@ -169,7 +179,7 @@ def local_ray(
                     _temp_dir=str(folder / FILES),
                 )
 
-        beside = Beside(look)
+        beside = Beside(look, daemons.gone)
         try:
             beside.do(start)
             yield beside

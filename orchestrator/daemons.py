@@ -7,8 +7,11 @@ process of a job, as from systemd or Slurm, is blocked there and in all that the
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -70,7 +73,7 @@ class Daemons:
 
     def gone(self) -> bool:
         """Whether one that was there is gone, and not by `kill`."""
-        return not self._killed and not all(map(_lives, self._own.values()))
+        return not self._killed and not all(map(_lives, list(self._own.values())))  # others may look meanwhile
 
     def kill(self) -> None:
         """Ends whatever is left of them."""
@@ -119,13 +122,31 @@ def _lives(process: Any) -> bool:
 
 
 def _how(pid: int) -> str:
-    """How a child of this process has ended; it stays there for whoever waits for it."""
-    try:
-        ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except (AttributeError, OSError):  # macOS; or Ray has waited for it
-        ended = None
-    if ended is None:
+    """How a child of this process has ended, whoever has waited for it."""
+    status = _waited_for(pid)
+    if status is None:
         return "is gone"
-    if ended.si_code == os.CLD_EXITED:
-        return f"exited with {ended.si_status}"
-    return f"was killed by {signal.Signals(ended.si_status).name}"
+    return f"was killed by {_signal(-status)}" if status < 0 else f"exited with {status}"
+
+
+def _waited_for(pid: int) -> int | None:
+    """What a child has ended with, a signal as a negative number. It stays there for whoever waits for it."""
+    end = time.monotonic() + KILLED_S
+    try:
+        while not (ended := os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)):
+            if time.monotonic() > end:  # it is dead when the first of its threads is, and ends with the last
+                return None
+            time.sleep(0.01)
+    except ChildProcessError:  # Ray has waited for it, and knows
+        popens = (each for each in gc.get_objects() if issubclass(type(each), subprocess.Popen))
+        return next((popen.returncode for popen in popens if popen.pid == pid), None)
+    except (AttributeError, OSError):  # macOS
+        return None
+    return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal has no name
+        return f"signal {number}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from orchestrator import continuity, interruptions, plan, provenance, report, training, winners
+from orchestrator.broken_off import safe
 from orchestrator.commands import ours
 from orchestrator.contest import Contest, planned_trials
 from orchestrator.errors import CannotRun, Interrupted, Problem
@@ -114,7 +115,7 @@ def _more(known: Results, top: int | None, seeds: int | None, racing: bool | Non
 
 def _signals(planned: Plan) -> StopSignals:
     """Those that this process gets while it runs the study."""
-    return StopSignals(ours("resume", planned.folder))
+    return StopSignals(lambda: safe(planned.folder, "resume"))
 
 
 def _run(planned: Plan, writer: Writer, progress: Progress, terms: Terms, signals: StopSignals) -> Results:

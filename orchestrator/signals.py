@@ -11,7 +11,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,20 +26,22 @@ def ignore() -> None:
 
 
 class StopSignals:
-    """The signals of a driver. go_on: the command that goes on with the study, for what is said about an end.
+    """The signals of a driver. safe: says what an end leaves now, and how to go on.
 
     stop: set where an end is asked for, by a signal or otherwise. asked: whether a signal has. Signals belong to
-    the main thread: in a notebook's or a server's thread none is heard.
+    the main thread: in a notebook's or a server's thread none is heard. One that a host program of Python's has taken
+    before stays with that.
     """
 
-    def __init__(self, go_on: str) -> None:
-        self.go_on, self.stop, self.asked = go_on, threading.Event(), False
+    def __init__(self, safe: Callable[[], str]) -> None:
+        self.safe, self.stop, self.asked = safe, threading.Event(), False
         self._gently, self._over, self._at_most = False, False, math.inf
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.getsignal(number) for number in NUMBERS}
+            handlers = {number: signal.getsignal(number) for number in NUMBERS}
+            self._before = {number: handler for number, handler in handlers.items() if handler is not None}
             self.listen()
         return self
 
@@ -61,10 +63,6 @@ class StopSignals:
             yield
         finally:
             self._gently = False
-
-    def safe(self) -> str:
-        """What an end leaves, and how to go on."""
-        return f"what is recorded is safe; go on with: {self.go_on}"
 
     def end_if_asked(self) -> None:
         """Ends the study here, where a signal came too late for whoever looks at `stop`."""

@@ -58,11 +58,7 @@ class Session:
 
     def _interrupted(self) -> bool:
         """Whether a trial that ends now does so with the whole search."""
-        try:
-            self._ray.look()
-        except RayEnded:
-            return True
-        return self.stopped
+        return self._ray.broken() or self.stopped
 
     def train(self, stage: Stage, writer: Writer, trials: dict[str, Trial]) -> None:
         """Trains what the stage's source hands out, until it has nothing more or a stop is asked for.
@@ -177,21 +173,27 @@ def session(
     planned.folder.save_labels(labels[sample(labels)])
     data_bytes = planned.data.train.images.nbytes + planned.data.validation.images.nbytes
     progress.say("starting Ray" if planned.fleet.address is None else f"joining Ray at {planned.fleet.address}")
-    said = iter([f"asked to end: trials at work end now; {signals.safe()}"])
+    told = False
 
     def tell() -> None:
-        if signals.asked and (words := next(said, "")):
-            progress.say(words)
+        nonlocal told
+        if not told and (signals.asked or planned.folder.stop_file.exists()):
+            told = True
+            progress.say(f"asked to end: trials at work end now; {signals.safe()}")
+
+    def look() -> None:
+        tell()
         signals.end_if_late()
 
     try:
         with _alarm(signals, stop_in_s), signals.gently():
             try:
-                with cluster.ray_for(planned, data_bytes, writer.scratch, tell) as ray:
+                with cluster.ray_for(planned, data_bytes, writer.scratch, look) as ray:
                     signals.listen()  # again: Ray takes SIGTERM for itself where it can
                     yield Session(planned, progress, signals, ray)
             finally:
                 signals.listen()  # for Ray, at its end, lets SIGTERM end a process at once
+                tell()
     except RayEnded:
         signals.end_if_asked()
         raise

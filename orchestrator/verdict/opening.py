@@ -15,6 +15,7 @@ from lightning_modules import blueprint
 from lightning_modules.data.images import LabelledImages
 from lightning_modules.data.splits import TrialData
 from orchestrator import __version__, checkpoints, continuity, provenance, report, training, trial
+from orchestrator.broken_off import safe
 from orchestrator.commands import ours
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.event_log import Trial, Writer
@@ -54,7 +55,7 @@ def open_test(
     planned = continuity.take_up(known, terms.fleet(), progress.say, other_code)
     _foresee(planned, progress)
     with (
-        StopSignals(ours("test", planned.folder)) as signals,
+        StopSignals(lambda: safe(planned.folder, "test")) as signals,
         planned.folder.writer(progress.say, goes_on="test") as writer,
         writer.beside(planned.folder.test_file) as record,
     ):
@@ -64,7 +65,7 @@ def open_test(
                 return Results(folder)
             signals.end_if_asked()
             _look(planned, record, again, progress)
-            signals.go_on = ours("resume", planned.folder)  # which draws the report; a further test would look again
+            signals.safe = lambda: safe(planned.folder, "resume")  # draws the report; `test` would look again
             results = Results(folder)
             try:
                 results.write_best()

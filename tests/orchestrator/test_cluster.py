@@ -1,8 +1,9 @@
-"""How Ray ends: nothing that refers to it may be collected by another thread meanwhile."""
+"""How Ray ends: nothing that refers to it may be collected by another thread meanwhile, and no thread is left."""
 
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 import ray
 
 from orchestrator import cluster
+from orchestrator.beside import NAME
+from orchestrator.errors import CannotRun
 
 
 class Reference:
@@ -36,3 +39,51 @@ def test_nothing_is_left_to_collect_while_ray_shuts_down(
         assert gc.isenabled() == enabled
     finally:
         gc.enable()
+
+
+def raising(error: BaseException) -> None:
+    raise error
+
+
+@pytest.mark.parametrize("error", [ConnectionError(), RuntimeError("\n"), ValueError("no such address")])
+def test_a_cluster_that_does_not_answer_is_told_with_or_without_words(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(ray, "init", lambda *given, **settings: raising(error))
+    with pytest.raises(CannotRun, match=f"there:6379: {type(error).__name__}"), cluster.joined("there:6379"):
+        pass
+    assert not threads()
+
+
+@pytest.mark.parametrize("error", [OSError("no route"), SystemExit(1), ImportError("another version")])
+def test_whatever_keeps_it_from_being_joined_leaves_no_thread(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    monkeypatch.setattr(ray, "init", lambda *given, **settings: raising(error))
+    with pytest.raises(type(error)), cluster.joined("there:6379"):
+        pass
+    assert not threads()
+
+
+def test_one_that_is_joined_after_all_is_left_where_nobody_waits_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers, left = threading.Event(), threading.Event()
+    monkeypatch.setattr(ray, "init", lambda *given, **settings: answers.wait(60))
+    monkeypatch.setattr(ray, "shutdown", left.set)
+    monkeypatch.setattr(cluster, "IDLE_S", 0.0)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        cluster.joined("there:6379", lambda: raising(KeyboardInterrupt())),
+    ):
+        pass
+    assert threads()
+    answers.set()
+    assert left.wait(60)
+    assert not threads()
+
+
+def threads() -> list[threading.Thread]:
+    """Those for what Ray does, that do not end in a moment."""
+    found = [thread for thread in threading.enumerate() if thread.name == NAME]
+    for thread in found:
+        thread.join(1)
+    return [thread for thread in found if thread.is_alive()]

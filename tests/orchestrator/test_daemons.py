@@ -7,17 +7,26 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import ray  # noqa: F401  which brings psutil
 
+from orchestrator import daemons
 from orchestrator.daemons import NAMES, Daemons, undisturbed
 from orchestrator.errors import RayEnded
 from orchestrator.signals import NUMBERS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="takes a shell under a daemon's name")
+REAL_TIME = signal.SIGRTMIN + 3
+DIES_THREAD_BY_THREAD = """
+import ctypes, os, threading, time
+threading.Thread(target=lambda: (time.sleep(0.5), os._exit(3))).start()
+print("begun", flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+"""
 Start = Callable[[str], subprocess.Popen[bytes]]
 
 
@@ -73,38 +82,52 @@ def test_a_signal_to_every_process_ends_none_that_ray_started(start: Start, numb
 def test_a_daemon_that_is_killed_is_missed_and_the_others_are_ended(start: Start, tmp_path: Path, name: str) -> None:
     running = {each: start(each) for each in NAMES}
     children = [child_of(process) for process in running.values()]
-    daemons = Daemons(tmp_path)
-    daemons.look()
-    assert not daemons.gone()
+    known = Daemons(tmp_path)
+    known.look()
+    assert not known.gone()
     running[name].kill()
     running[name].wait()
-    assert daemons.gone()
-    with pytest.raises(RayEnded, match=f"its {name} is gone"):
-        daemons.look()
-    daemons.kill()
-    assert not daemons.gone()  # by itself
+    assert known.gone()
+    with pytest.raises(RayEnded, match=f"its {name} was killed by SIGKILL"):
+        known.look()
+    known.kill()
+    assert not known.gone()  # by itself
     assert not any(alive(pid) for pid in children)
     assert all(process.poll() is not None for process in running.values())
 
 
-def test_it_is_said_how_a_daemon_has_ended(start: Start, tmp_path: Path) -> None:
-    raylet = start("raylet")
-    child = child_of(raylet)
-    daemons = Daemons(tmp_path)
-    daemons.look()
-    raylet.kill()
-    os.waitid(os.P_PID, raylet.pid, os.WEXITED | os.WNOWAIT)
-    with pytest.raises(RayEnded, match="its raylet was killed by SIGKILL"):
-        daemons.look()
-    os.kill(child, signal.SIGKILL)
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("kill -KILL $$", "was killed by SIGKILL"),
+        (f"kill -{REAL_TIME} $$", f"was killed by signal {REAL_TIME}"),
+        ("exit 3", "exited with 3"),
+    ],
+)
+@pytest.mark.parametrize("waited_for", [False, True])
+def test_it_is_said_how_a_daemon_has_ended(script: str, said: str, waited_for: bool) -> None:
+    with subprocess.Popen(["sh", "-c", script]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        if waited_for:
+            process.wait()
+        assert daemons._how(process.pid) == said
+
+
+def test_it_is_waited_for_the_last_thread_of_a_daemon() -> None:
+    with subprocess.Popen([sys.executable, "-c", DIES_THREAD_BY_THREAD], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        while alive(process.pid):
+            time.sleep(0.01)
+        assert daemons._how(process.pid) == "exited with 3"
 
 
 def test_another_rays_daemons_are_let_alone(start: Start, tmp_path: Path) -> None:
     other = start("raylet")
     child = child_of(other)
-    daemons = Daemons(tmp_path / "another")
-    daemons.look()
-    daemons.kill()
+    known = Daemons(tmp_path / "another")
+    known.look()
+    known.kill()
     assert other.poll() is None
     os.kill(child, signal.SIGKILL)
 

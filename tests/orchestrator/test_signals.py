@@ -25,13 +25,17 @@ def _as_before() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+def safe() -> str:
+    return f"what is recorded is safe; go on with: {GO_ON}"
+
+
 def send(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_while_trials_train_the_first_signal_asks(number: int) -> None:
-    with StopSignals(GO_ON) as signals, signals.gently():
+    with StopSignals(safe) as signals, signals.gently():
         assert not signals.stop.is_set()
         send(number)
         assert signals.stop.is_set()
@@ -40,20 +44,20 @@ def test_while_trials_train_the_first_signal_asks(number: int) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_timeout_and_slurm_may_ask_more_than_once(number: int) -> None:
-    with StopSignals(GO_ON) as signals, signals.gently():
+    with StopSignals(safe) as signals, signals.gently():
         for _ in range(3):
             send(number)
 
 
 def test_a_second_ctrl_c_ends_at_once_and_says_how_to_go_on() -> None:
-    with StopSignals(GO_ON) as signals, signals.gently():
+    with StopSignals(safe) as signals, signals.gently():
         send(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt, match=f"what is recorded is safe; go on with: {GO_ON}"):
             send(signal.SIGINT)
 
 
 def test_whoever_takes_too_long_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    with StopSignals(GO_ON) as signals, signals.gently():
+    with StopSignals(safe) as signals, signals.gently():
         signals.end_if_late()  # nobody has asked
         send(signal.SIGTERM)
         signals.end_if_late()
@@ -63,7 +67,7 @@ def test_whoever_takes_too_long_is_not_waited_for(monkeypatch: pytest.MonkeyPatc
 
 
 def test_where_a_stop_was_asked_for_otherwise_ctrl_c_is_still_the_first() -> None:
-    with StopSignals(GO_ON) as signals, signals.gently():
+    with StopSignals(safe) as signals, signals.gently():
         signals.stop.set()  # time is up
         send(signal.SIGINT)
         assert signals.asked
@@ -71,7 +75,7 @@ def test_where_a_stop_was_asked_for_otherwise_ctrl_c_is_still_the_first() -> Non
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_all_else_is_ended_at_once_and_whoever_cleans_up_is_not_disturbed(number: int) -> None:
-    with StopSignals(GO_ON) as signals:
+    with StopSignals(safe) as signals:
         with pytest.raises(KeyboardInterrupt, match="ended at once"):
             send(number)
         for other in NUMBERS:
@@ -80,7 +84,7 @@ def test_all_else_is_ended_at_once_and_whoever_cleans_up_is_not_disturbed(number
 
 
 def test_a_signal_that_came_too_late_for_the_trials_ends_what_comes_after_them() -> None:
-    with StopSignals(GO_ON) as signals:
+    with StopSignals(safe) as signals:
         signals.end_if_asked()
         with signals.gently():
             send(signal.SIGTERM)
@@ -90,7 +94,7 @@ def test_a_signal_that_came_too_late_for_the_trials_ends_what_comes_after_them()
 
 def test_what_nohup_ignores_stays_ignored() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with StopSignals(GO_ON) as signals, signals.gently():
+    with StopSignals(safe) as signals, signals.gently():
         send(signal.SIGHUP)
         signals.listen()
         send(signal.SIGHUP)
@@ -99,7 +103,7 @@ def test_what_nohup_ignores_stays_ignored() -> None:
 
 def test_signals_that_someone_took_are_taken_back_and_at_last_given_back() -> None:
     before = [signal.getsignal(number) for number in NUMBERS]
-    with StopSignals(GO_ON) as signals, signals.gently():
+    with StopSignals(safe) as signals, signals.gently():
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as Ray does
         signals.listen()
         send(signal.SIGTERM)
@@ -107,11 +111,21 @@ def test_signals_that_someone_took_are_taken_back_and_at_last_given_back() -> No
     assert [signal.getsignal(number) for number in NUMBERS] == before
 
 
+def test_one_that_a_host_program_took_before_python_began_stays_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    known, getsignal = signal.getsignal(signal.SIGTERM), signal.getsignal
+    monkeypatch.setattr(signal, "getsignal", lambda number: None if number == signal.SIGTERM else getsignal(number))
+    with StopSignals(safe) as signals:
+        signals.listen()
+        assert getsignal(signal.SIGTERM) == known
+        assert getsignal(signal.SIGHUP) == signals._request
+    assert getsignal(signal.SIGTERM) == known
+
+
 def test_in_a_servers_thread_none_is_heard() -> None:
     before = [signal.getsignal(number) for number in NUMBERS]
 
     def work() -> None:
-        with StopSignals(GO_ON) as signals:
+        with StopSignals(safe) as signals:
             signals.listen()
             seen.extend(signal.getsignal(number) for number in NUMBERS)
 
