@@ -36,7 +36,8 @@ class Beside:
         self._given: SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = SimpleQueue()
         self._last: Future[Any] = Future()
         self._last.set_result(None)
-        threading.Thread(target=self._work, name=NAME, daemon=True).start()
+        self._thread = threading.Thread(target=self._work, name=NAME, daemon=True)
+        self._thread.start()
 
     def do(self, work: Callable[[], Result]) -> Result:
         """What the work returns, or raises."""
@@ -61,7 +62,10 @@ class Beside:
         self._last = Future()
         self._given.put((work, self._last))
         self.close()
-        return self.idle(within_s, in_vain)
+        done = self.idle(within_s, in_vain)
+        if done:
+            self._thread.join()
+        return done
 
     def close(self) -> None:
         """Ends the thread, after what it was given."""
@@ -83,12 +87,17 @@ class Beside:
             del work, done  # which may hold on to what Ray wants back
 
 
+def at_work() -> bool:
+    """Whether this process has such a thread, perhaps one that was left behind."""
+    return any(thread.name == NAME for thread in threading.enumerate())
+
+
 def leave(code: int) -> None:
     """Ends the program where a thread was left behind: at a usual exit Ray and Tune would wait for their GCS.
 
     Temporary folders, as of packages that Ray imports, are removed as at a usual exit.
     """
-    if any(thread.name == NAME for thread in threading.enumerate()):
+    if at_work():
         _leave(code)
 
 

@@ -7,11 +7,13 @@ private Ray answers only those who have its token, which is in the environment o
 
 from __future__ import annotations
 
+import atexit
 import gc
 import logging
 import math
 import os
 import secrets
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -184,8 +186,9 @@ def local_ray(
             beside.do(start)
             yield beside
         finally:
-            if not daemons.gone() and beside.idle(IDLE_S, daemons.gone):
-                beside.last(lambda: _shutdown(daemons.kill), SHUTDOWN_S, daemons.gone)
+            answers = not daemons.gone() and beside.idle(IDLE_S, daemons.gone)
+            if not (answers and beside.last(lambda: _shutdown(daemons.kill), SHUTDOWN_S, daemons.gone)):
+                _leave_behind()
             daemons.kill()  # what is left
             _read_authentication()  # as this process's user has it, for a cluster that is joined next
 
@@ -205,6 +208,15 @@ def _shutdown(kill: Callable[[], None] | None = None) -> None:
         node.kill_all_processes = end
     with _no_collection():
         ray.shutdown()
+
+
+def _leave_behind() -> None:
+    """Lets this process exit, at which Ray and Tune would wait for a GCS that is no more."""
+    from ray._private import worker
+
+    atexit.unregister(worker.shutdown)
+    if registry := sys.modules.get("ray.tune.registry"):
+        atexit.unregister(registry._unregister_all)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orchestrator import beside
 from orchestrator.errors import CannotRun, Problem, shown
 from orchestrator.fleet import Fleet
 
@@ -59,9 +60,13 @@ class Terms:
 
 def refuse_connected() -> None:
     """Raises CannotRun where this process has a Ray already: it has one at a time, and that one is left as it is."""
-    ray = sys.modules.get("ray")
+    ray, rule = sys.modules.get("ray"), "a search has a Ray of its own, and a process one at a time"
+    if beside.at_work():
+        value = "a search has one here: it is still at work, or was broken off and could not give it back"
+        fix = "go on in another process; in a notebook, restart the kernel"
+        raise CannotRun([Problem("Ray", rule, value, fix)])
     if ray and ray.is_initialized():
-        rule, value = "a search has a Ray of its own, and a process one at a time", "ray.init() was called before"
+        value = "ray.init() was called before"
         fix = "launch from another process, or after ray.shutdown(); a cluster's Ray is searched on with its address"
         raise CannotRun([Problem("Ray", rule, value, fix)])
 

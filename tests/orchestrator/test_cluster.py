@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import threading
 import weakref
@@ -13,6 +14,7 @@ import ray
 
 from orchestrator import cluster
 from orchestrator.beside import NAME
+from orchestrator.daemons import Daemons
 from orchestrator.errors import CannotRun
 
 
@@ -39,6 +41,24 @@ def test_nothing_is_left_to_collect_while_ray_shuts_down(
         assert gc.isenabled() == enabled
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_ray_that_is_left_behind_is_not_asked_for_anything_when_the_process_exits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: bool
+) -> None:
+    from ray._private import worker
+    from ray.tune import registry
+
+    begun, kept = list[bool](), [worker.shutdown, registry._unregister_all]
+    monkeypatch.setattr(ray, "init", lambda *given, **settings: begun.append(True))
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.setattr(Daemons, "gone", lambda known: gone and bool(begun))
+    monkeypatch.setattr(atexit, "unregister", lambda function: function in kept and kept.remove(function))
+    with cluster.local_ray(1, 0, 0, tmp_path) as beside:
+        pass
+    beside.close()
+    assert bool(kept) != gone
 
 
 def raising(error: BaseException) -> None:
