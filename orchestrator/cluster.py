@@ -11,11 +11,10 @@ import atexit
 import gc
 import logging
 import math
-import os
 import secrets
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +23,7 @@ from orchestrator import fingerprint
 from orchestrator.beside import Beside
 from orchestrator.cluster_file import node_types, read
 from orchestrator.daemons import Daemons, undisturbed
+from orchestrator.environment import given, kept
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.fleet import Fleet, Node
 
@@ -59,21 +59,6 @@ OUR_OWN = {  # of a Ray that we start
 SET_BY_RAY = ("PYTHONBREAKPOINT",)
 
 
-@contextmanager
-def environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Sets variables of this process, and gives back what they and those that Ray sets were before."""
-    before = {name: os.environ.get(name) for name in (*values, *SET_BY_RAY)}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
 def ray_for(
     planned: Plan, data_bytes: int, scratch: Path, meanwhile: Callable[[], None]
 ) -> AbstractContextManager[Beside]:
@@ -93,7 +78,7 @@ def ray_for(
 @contextmanager
 def joined(address: str, meanwhile: Callable[[], None] = lambda: None) -> Iterator[Beside]:
     """Connects this process to a running cluster, and leaves it as it was. Raises CannotRun where none answers."""
-    with environment(ENVIRONMENT):
+    with kept(*SET_BY_RAY), given(ENVIRONMENT):
         import ray
 
         logging.getLogger("ray").setLevel(logging.CRITICAL)
@@ -150,7 +135,7 @@ def local_ray(
     folder: one that only its user may enter. Ray opens its own folder to everyone, so that lies inside. Raises RayEnded
     where Ray ends by itself.
     """
-    with environment(ENVIRONMENT | OUR_OWN):
+    with kept(*SET_BY_RAY), given(ENVIRONMENT | OUR_OWN):
         import ray
 
         logging.getLogger("ray").setLevel(logging.CRITICAL)  # what becomes of a trial is said by the recorder
@@ -164,7 +149,7 @@ def local_ray(
         def start() -> None:
             with (
                 _token(),
-                environment({"TMPDIR": str(temporary)}),
+                given({"TMPDIR": str(temporary)}),
                 undisturbed(),
                 warnings.catch_warnings(),
             ):
@@ -223,7 +208,7 @@ def _leave_behind() -> None:
 def _token() -> Iterator[None]:
     """A token that a Ray which starts now asks for from then on. It and this process know it when the context ends."""
     try:
-        with environment({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}):
+        with given({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}):
             _read_authentication()
             yield
     except BaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -17,6 +18,7 @@ from orchestrator import disk, documents, scratch
 from orchestrator.broken_off import broken_off
 from orchestrator.commands import ours
 from orchestrator.documents import Analysis, Provenance
+from orchestrator.environment import kept
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.event_log import Trial, Writer, now, read_events, replay
 from orchestrator.events import Event
@@ -27,6 +29,7 @@ from orchestrator.storage.home import Home
 from orchestrator.storage.lease import ask_to_stop, held, holder
 
 GIVE_UP = "put it back from a copy; without one, remove it: the study then goes on with a new one, and says so"
+TORCH_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 LOOK_S = 0.5  # someone who only looks whether a study has a driver holds the lock for an instant
 
 
@@ -134,6 +137,7 @@ class StudyFolder:
                 driver |= {"scratch": str(own)}
                 write_atomic(self.driver_file, json.dumps(driver))
                 with (
+                    _caches(own),
                     held(self.home, driver, self.stop_file, say) if self.home else nullcontext() as lease,
                     Writer.on(self.trials_file, self, own, lease) as writer,
                 ):
@@ -175,6 +179,14 @@ class StudyFolder:
             return documents.read(self.analysis / f"{head}.json", Analysis, "")
         except CannotRun:
             return None
+
+
+@contextmanager
+def _caches(own: Path) -> Iterator[None]:
+    """Caches in a driver's scratch, unless its user has a place for them: torch makes a folder when it is imported."""
+    with kept(TORCH_CACHE):
+        os.environ.setdefault(TORCH_CACHE, str(own / "torch"))
+        yield
 
 
 def _array(path: Path) -> NDArray[Any] | None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from orchestrator import documents
 from orchestrator.documents import Noted
+from orchestrator.environment import kept
 from orchestrator.errors import CannotRun
 from orchestrator.files import write_atomic
 from orchestrator.records import StudyFolder
@@ -19,6 +18,7 @@ from orchestrator.tracking import account
 from search_spaces.parameters import Choice, Parameter, Range
 
 Spaces = Mapping[str, Mapping[str, Searched]]
+SET_BY_WANDB = ("WANDB_ENTITY", "WANDB_PROJECT")  # of a sweep, for runs that follow
 CREATE_S = 40.0  # longer than wandb asks by itself: what was given up may not make a second sweep later
 
 
@@ -87,7 +87,7 @@ def create(path: str, study: Study, spaces: Spaces, prior_runs: Sequence[str] = 
     content, prior = config(study, spaces), list(prior_runs) or None
 
     def ask() -> str:
-        with _environment_as_it_was():
+        with kept(*SET_BY_WANDB):
             made, _ = _upsert_sweep(account.api(), content, entity=entity, project=project, prior_runs=prior)
         return str(made["name"])
 
@@ -125,18 +125,3 @@ def merged(each: Sequence[Parameter]) -> Parameter:
     high = max([*(known.high for known in ranges), *numbers])
     whole = all(known.integer for known in ranges) and all(isinstance(number, int) for number in numbers)
     return Range(low, high, log=low > 0 and all(known.log for known in ranges), integer=whole)
-
-
-@contextlib.contextmanager
-def _environment_as_it_was() -> Iterator[None]:
-    """wandb leaves a sweep's project in the environment, for runs that follow."""
-    names = ("WANDB_ENTITY", "WANDB_PROJECT")
-    before = {name: os.environ.get(name) for name in names}
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

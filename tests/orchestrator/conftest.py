@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -28,6 +30,15 @@ from orchestrator.verdict.opening import open_test
 from tests.orchestrator.alone import alone, one_ray
 
 IMAGES, CLASSES = 120, 4
+DRIVER = """
+import sys
+from pathlib import Path
+from orchestrator.records import StudyFolder
+with StudyFolder(Path(sys.argv[1])).writer() as writer:
+    writer.append({"event": "start", "trial": "a-000", "head": "a", "index": 0, "seed": 0, "params": {}})
+    print(writer.scratch, flush=True)
+    sys.stdin.readline()
+"""
 
 
 class Look(NamedTuple):
@@ -226,3 +237,21 @@ def opened(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Opene
         with watched(folder) as looks["opening"]:
             open_test(folder.root)
     return Opened(folder, shipped, sealed, looks)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> StudyFolder:
+    return StudyFolder(tmp_path / "study")
+
+
+@pytest.fixture
+def driver(folder: StudyFolder) -> Iterator[subprocess.Popen[str]]:
+    """Another process that works on the study, until it reads a line or is killed."""
+    command = [sys.executable, "-c", DRIVER, str(folder.root)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        own = Path(process.stdout.readline().strip())
+        yield process
+        if process.poll() is None:
+            process.communicate("end\n")
+    shutil.rmtree(own, ignore_errors=True)

@@ -79,6 +79,7 @@ def test_nobody_who_reads_ends_nothing(studies: Studies) -> None:
     code, folder = studies.undisturbed
     assert code == 0
     assert folder.report_file.exists()
+    assert not list((folder.root.parent / "t").iterdir())  # its TMPDIR
 
 
 @pytest.mark.parametrize("stage", DISTURBED)
@@ -100,3 +101,4 @@ def test_after_all_ends_the_study_is_as_it_would_have_been(studies: Studies) -> 
     code, folder = studies.disturbed
     assert code == 0
     assert content(folder) == content(studies.undisturbed[1])
+    assert not list((folder.root.parent / "t").iterdir())

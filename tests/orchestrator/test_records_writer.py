@@ -6,23 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from orchestrator.errors import CannotRun
 from orchestrator.records import StudyFolder, request_stop
 
-DRIVER = """
-import sys, time
-from pathlib import Path
-from orchestrator.records import StudyFolder
-with StudyFolder(Path(sys.argv[1])).writer() as writer:
-    writer.append({"event": "start", "trial": "a-000", "head": "a", "index": 0, "seed": 0, "params": {}})
-    print("writing", flush=True)
-    sys.stdin.readline()
-"""
 SECOND = """
 import sys
 from pathlib import Path
@@ -33,25 +22,6 @@ try:
 except Exception as error:
     print(type(error).__name__)
 """
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> StudyFolder:
-    return StudyFolder(tmp_path / "study")
-
-
-@pytest.fixture
-def driver(folder: StudyFolder) -> Iterator[subprocess.Popen[str]]:
-    """Another process that works on the study, until it reads a line or is killed."""
-    command = [sys.executable, "-c", DRIVER, str(folder.root)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        assert process.stdout.readline() == "writing\n"
-        yield process
-        if process.poll() is None:
-            process.communicate("end\n")
-    with folder.writer():
-        pass  # takes the scratch folder of a killed driver away
 
 
 def test_a_second_writer_in_the_same_process_is_refused(folder: StudyFolder) -> None:

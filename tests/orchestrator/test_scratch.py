@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,35 +16,7 @@ import pytest
 
 from orchestrator import scratch
 from orchestrator.errors import CannotRun
-from orchestrator.records import StudyFolder
-
-DRIVER = """
-import sys
-from pathlib import Path
-from orchestrator.records import StudyFolder
-with StudyFolder(Path(sys.argv[1])).writer() as writer:
-    writer.append({"event": "start", "trial": "a-000", "head": "a", "index": 0, "seed": 0, "params": {}})
-    print(writer.scratch, flush=True)
-    sys.stdin.readline()
-"""
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> StudyFolder:
-    return StudyFolder(tmp_path / "study")
-
-
-@pytest.fixture
-def driver(folder: StudyFolder) -> Iterator[subprocess.Popen[str]]:
-    """Another process that works on the study, until it reads a line or is killed."""
-    command = [sys.executable, "-c", DRIVER, str(folder.root)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        own = Path(process.stdout.readline().strip())
-        yield process
-        if process.poll() is None:
-            process.communicate("end\n")
-    shutil.rmtree(own, ignore_errors=True)
+from orchestrator.records import TORCH_CACHE, StudyFolder
 
 
 def scratch_of(folder: StudyFolder) -> Path:
@@ -55,6 +26,20 @@ def scratch_of(folder: StudyFolder) -> Path:
 def kill(process: subprocess.Popen[str]) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait()
+
+
+def test_torchs_caches_are_in_it(folder: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(TORCH_CACHE, raising=False)
+    with folder.writer() as writer:
+        assert Path(os.environ[TORCH_CACHE]).parent == writer.scratch
+    assert TORCH_CACHE not in os.environ
+
+
+def test_the_users_own_place_for_torchs_caches_is_taken(folder: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TORCH_CACHE, "mine")
+    with folder.writer():
+        assert os.environ[TORCH_CACHE] == "mine"
+    assert os.environ[TORCH_CACHE] == "mine"
 
 
 def test_a_drivers_scratch_folder_goes_with_it(folder: StudyFolder) -> None:

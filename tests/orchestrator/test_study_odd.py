@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 from orchestrator import plain_yaml
-from orchestrator.errors import Problem, StudyError
+from orchestrator.errors import StudyError
 from orchestrator.plain_yaml import MOST_BYTES
 from orchestrator.study import Study
 from orchestrator.yaml_values import MOST_VALUES
+from tests.orchestrator.refusals import LONGEST_MESSAGE, refused
 
 BOTH = "name: odd\nheads: {arcface: }\n"
 NINE = "".join(
     f"{name}: &{name} [{', '.join(['*' + of] * 9)}]\n" for of, name in zip("abcdefg", "bcdefgh", strict=True)
 )
 CHAIN = "body: &a0 {}\n" + "".join(f"x{number}: &a{number} [*a{number - 1}]\n" for number in range(1, 999))
-LONGEST_MESSAGE = 20_000
 
 # the study, the place that is named, its line, pieces of the rule and of the fix
 REFUSED: list[tuple[str, str, int | None, str, str]] = [
@@ -104,13 +104,6 @@ REFUSED: list[tuple[str, str, int | None, str, str]] = [
 ]  # fmt: skip
 
 
-def problems(file: Path, *overrides: str) -> tuple[Problem, ...]:
-    with pytest.raises(StudyError) as caught:
-        Study.load(file, overrides)
-    assert len(str(caught.value)) < LONGEST_MESSAGE
-    return caught.value.problems
-
-
 @pytest.mark.parametrize(
     ("text", "place", "line", "rule", "fix"), REFUSED, ids=[repr(row[0][26:66]) for row in REFUSED]
 )
@@ -119,7 +112,7 @@ def test_what_is_odd_is_refused_at_its_place(
 ) -> None:
     file = tmp_path / "odd.yaml"
     file.write_text(text, encoding="utf-8")
-    (problem,) = problems(file)
+    (problem,) = refused(file)
     assert (problem.place, problem.line) == (place, line)
     assert rule in problem.rule
     assert fix in problem.fix
@@ -151,7 +144,7 @@ def test_anchors_and_merge_keys_stand_for_copies(tmp_path: Path, text: str, head
 def test_what_is_wrong_with_a_copy_is_told_with_the_lines_of_both(tmp_path: Path) -> None:
     file = tmp_path / "odd.yaml"
     file.write_text("name: odd\nheads:\n  arcface: &a\n    margin_rad: 0.2\n  cosface:\n    <<: *a\n")
-    (problem,) = problems(file)
+    (problem,) = refused(file)
     assert (problem.place, problem.line) == ("heads.cosface.margin_rad (a copy from line 4)", 6)
     assert problem.fix == "did you mean margin_cos?"
 
@@ -175,7 +168,7 @@ def test_what_editors_add_changes_nothing(tmp_path: Path, content: str) -> None:
 def test_a_file_in_utf_16_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "odd.yaml"
     file.write_text(BOTH, encoding="utf-16")
-    assert problems(file)[0].fix == "save it as UTF-8"
+    assert refused(file)[0].fix == "save it as UTF-8"
 
 
 def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
@@ -205,7 +198,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, monkeypatch: pyte
         raise PermissionError(13, "Permission denied", str(file))
 
     monkeypatch.setattr(os, "open", refuse)
-    assert "Permission denied" in problems(file)[0].value
+    assert "Permission denied" in refused(file)[0].value
 
 
 def test_thousands_of_unknown_heads_and_settings_are_told_shortly(tmp_path: Path) -> None:
@@ -216,19 +209,19 @@ def test_thousands_of_unknown_heads_and_settings_are_told_shortly(tmp_path: Path
         "heads: {arcface: }\ntraining: {" + ", ".join(f"epoch{number}: 3" for number in range(3000)) + "}",
     ):
         file.write_text("name: odd\n" + text)
-        assert len(problems(file)) <= 51
+        assert len(refused(file)) <= 51
 
 
 def test_a_large_value_is_told_shortly(tmp_path: Path) -> None:
     file = tmp_path / "odd.yaml"
     file.write_text(BOTH + f"training: {{{'x' * 1000}: {'y' * 60_000}, epochs: {['z' * 100] * 1500}}}")
-    assert {problem.place[:20] for problem in problems(file)} == {"training." + "x" * 11, "training.epochs"}
+    assert {problem.place[:20] for problem in refused(file)} == {"training." + "x" * 11, "training.epochs"}
 
 
 def test_a_wrong_setting_is_told_together_with_a_wrong_key_elsewhere(tmp_path: Path) -> None:
     file = tmp_path / "odd.yaml"
     file.write_text("name: odd\ntrainin: {}\nheads:\n  arcface: {margin_rad: 28.6, scale: {min: 2}}\n  softmaks:\n")
-    assert {(problem.place, problem.line) for problem in problems(file)} == {
+    assert {(problem.place, problem.line) for problem in refused(file)} == {
         ("trainin", 2),
         ("heads.arcface.margin_rad", 4),
         ("heads.arcface.scale", 4),
@@ -273,7 +266,7 @@ OVERRIDES = [  # what is written, and pieces of the rule
 def test_an_odd_override_is_refused_by_name(tmp_path: Path, override: str, rule: str) -> None:
     file = tmp_path / "odd.yaml"
     file.write_text(BOTH + "data: {unseen_classes: [1]}\n")
-    found = problems(file, override)
+    found = refused(file, override)
     assert rule in found[0].rule
     assert found[0].line is None
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import Problem, StudyError
+from orchestrator.errors import StudyError
 from orchestrator.study import Study
+from tests.orchestrator.refusals import refused
 
 HEADS = "heads: {arcface: }\n"
 NAME = "name: wrong\n"
@@ -118,13 +119,6 @@ WRONG: list[tuple[str, str, int | None, str, str]] = [
     (BOTH + "description: 'open", "YAML", 3, "must be valid YAML", "mend this line"),
     (BOTH + "body: *nothing", "YAML", 3, "must be valid YAML", "mend this line"),
 ]  # fmt: skip
-
-
-def refused(path: Path, *overrides: str) -> tuple[Problem, ...]:
-    with pytest.raises(StudyError) as caught:
-        Study.load(path, overrides)
-    assert caught.value.source == str(path)
-    return caught.value.problems
 
 
 @pytest.mark.parametrize(("text", "place", "line", "rule", "fix"), WRONG, ids=[repr(row[0][-40:]) for row in WRONG])
