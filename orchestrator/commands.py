@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 
+BREAK = r"\n"
+
 
 def ours(verb: str, *words: object) -> str:
     """A command of this program: orchestrator resume 'my results/quick'."""
@@ -20,7 +22,9 @@ def quoted(word: str) -> str:
     """A word as every POSIX shell reads it. What cannot be printed, such as a newline, is left to printf."""
     if word.isprintable():
         return shlex.quote(word)
-    return f"\"$(printf '{''.join(map(_octal, os.fsencode(word)))}')\""
+    stem = word.rstrip("\n")  # $(…) drops newlines at an end; older shells know no other way
+    last = f"$'{BREAK * (len(word) - len(stem))}'" if stem != word else ""
+    return f"\"$(printf '{''.join(map(_octal, os.fsencode(stem)))}')\"{last}"
 
 
 def _named(word: object) -> str:

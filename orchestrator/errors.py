@@ -8,6 +8,8 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from orchestrator.plain import in_a_line
+
 MOST_PROBLEMS = 50  # that are looked for in one file
 MOST_TOLD = 12_000  # characters of a whole message
 MOST_CHARACTERS = {"place": 1000, "rule": 400, "value": 1000, "fix": 1600}  # a path, a path, all heads
@@ -24,7 +26,7 @@ class Problem:
     line: int | None = None
 
     def __str__(self) -> str:
-        said = {name: cut(getattr(self, name), most) for name, most in MOST_CHARACTERS.items()}
+        said = {name: cut(in_a_line(getattr(self, name)), most) for name, most in MOST_CHARACTERS.items()}
         return "\n".join([said.pop("place"), *(f"  {name:<6} {text}" for name, text in said.items() if text)])
 
 
@@ -49,8 +51,8 @@ class Refused(Exception):
     def _located(self, problem: Problem) -> str:
         if not self.source:
             return str(problem)
-        line = f":{problem.line}" if problem.line else ""
-        return f"{cut(self.source, 1000)}{line}: {problem}"
+        number = f":{problem.line}" if problem.line else ""
+        return f"{cut(in_a_line(self.source), 1000)}{number}: {problem}"
 
 
 class StudyError(Refused):

@@ -42,8 +42,9 @@ def take(lock: Path) -> Path | None:
 
 
 def release(own: Path) -> None:
-    """Lets go of a lock that was taken."""
+    """Lets go of a lock that was taken. Raises OSError, as of a full disk: it goes with this process then."""
     beside = own.with_name(f"{own.name}.{os.getpid()}")
+    beside.unlink(missing_ok=True)  # left by one of the same number that was killed
     os.symlink(FREE, beside)
     os.replace(beside, own)
 

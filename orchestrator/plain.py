@@ -27,6 +27,11 @@ def visible(text: str) -> str:
     return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), discreet(text))
 
 
+def in_a_line(text: str) -> str:
+    """The text in one line: a value makes no line that looks as if someone else had said it."""
+    return visible(text).replace("\n", "\\n")
+
+
 def discreet(text: str) -> str:
     """The text without the names and passwords that stand in addresses."""
     return USER.sub("", text) if "@" in text else text

@@ -15,6 +15,8 @@ from orchestrator.event_log import Trial
 from orchestrator.events import Event
 from orchestrator.streams import steadfast
 
+FURTHER = "\n    "  # before all lines of a message but the first: whatever is told in it looks like no other message
+
 
 class Progress(Protocol):
     """What a search tells while it runs. `trials` is the record so far and is kept up to date by the caller."""
@@ -98,7 +100,7 @@ class EventLines(Silent):
         self.say(f"{trial.name} {trial.status}{reason} ({ended}/{sum(self.heads.values())} trials; {self.left()})")
 
     def say(self, message: str) -> None:
-        self._stream.write(f"{time.strftime('%H:%M:%S')} {message}\n")
+        self._stream.write(f"{time.strftime('%H:%M:%S')} {FURTHER.join(message.splitlines())}\n")
 
 
 class LiveTable(Silent):
@@ -119,7 +121,8 @@ class LiveTable(Silent):
         return tables.progress(self.heads, trials, f"{self.name}: {self.slots} trials at a time", self.left())
 
     def say(self, message: str) -> None:
-        self._console.print(message, soft_wrap=True)  # a command can be copied whole
+        for line in FURTHER.join(message.splitlines()).split("\n"):
+            self._console.print(line, soft_wrap=True)  # a command can be copied whole
 
     def close(self) -> None:
         self._live.stop()

@@ -13,7 +13,7 @@ from orchestrator.commands import ours
 from orchestrator.contest import ANY, planned_trials, starts
 from orchestrator.event_log import Trial
 from orchestrator.fleet import KINDS
-from orchestrator.plain import visible
+from orchestrator.plain import in_a_line
 from orchestrator.plan import Plan
 from orchestrator.results import Results
 from orchestrator.streams import as_is
@@ -33,7 +33,7 @@ class VisibleConsole(Console):
     """Rich's console, which styles what it prints; what it is given does nothing to a terminal."""
 
     def render_str(self, text: str, **how: Any) -> Text:
-        return super().render_str(visible(text), **how)
+        return super().render_str(in_a_line(text), **how)
 
     def on_broken_pipe(self) -> None:
         raise  # the error, to whoever prints: it is he who knows what the exit code is

@@ -27,7 +27,7 @@ def parent() -> Path:
 def note() -> str:
     """Why temporary folders are not made where TMPDIR says; "" where they are, or where it says nothing."""
     named = os.environ.get("TMPDIR")
-    if not named or Path(named) == parent():
+    if not named or Path(named := os.path.abspath(named)) == parent():
         return ""
     return f"TMPDIR: {named} {_unfit(named) or 'takes no file now'}; {parent()} is used"
 

@@ -36,7 +36,10 @@ def doctor(
         else:
             from orchestrator import tables
 
-            show(tables.findings(found), *(str(finding.problem) for finding in found if finding.problem))
+            show(
+                tables.findings(found),
+                *(line for finding in found if finding.problem for line in str(finding.problem).splitlines()),
+            )
         if any(finding.problem for finding in found):
             raise typer.Exit(CANNOT)
 

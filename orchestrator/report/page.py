@@ -8,17 +8,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestrator.plain import visible
+
 HERE = Path(__file__).parent
 
 
 def render(content: Mapping[str, Any]) -> str:
-    """HTML that needs nothing but itself. Whatever a study's author wrote is escaped."""
+    """HTML that needs nothing but itself. Whatever a study's author wrote is escaped, and turns no direction."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
+    def seen(value: Any) -> Any:
+        return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
     environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        finalize=seen,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     inlined = {name: Markup((HERE / file).read_text(encoding="utf-8")) for name, file in FILES.items()}
     plotly = Markup(_packed(get_plotlyjs())) if content["scatter"] else ""

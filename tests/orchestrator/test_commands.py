@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,10 +31,10 @@ ODD = (
 )
 
 
-def in_a_shell(command: str, folder: Path) -> list[str]:
+def in_a_shell(command: str, folder: Path, shell: str = "sh") -> list[str]:
     """The words that a program gets which is started by that line; the line's first word is replaced."""
     arguments = command.partition(" ")[2]
-    done = subprocess.run(["sh", "-c", f"printf '%s\\0' {arguments}"], cwd=folder, capture_output=True, check=True)
+    done = subprocess.run([shell, "-c", f"printf '%s\\0' {arguments}"], cwd=folder, capture_output=True, check=True)
     assert not done.stderr
     return [word.decode(errors="surrogateescape") for word in done.stdout.split(b"\0")[:-1]]
 
@@ -54,6 +55,14 @@ def test_a_printed_command_names_the_folder_that_was_meant(name: str, tmp_path: 
 def test_any_words_come_back(words: list[str]) -> None:
     words = [f"{word.lstrip('-~')}." for word in words]  # $(…) drops newlines at an end; what a shell prints has none
     assert in_a_shell(typed("program", *words), Path("/")) == words
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="POSIX has had a word for it since 2024, and not every sh")
+@pytest.mark.parametrize("name", ["ends with lines\n\n", "\n", "two\nlines\n", "it's\n"])
+def test_a_newline_at_the_end_of_a_name_comes_back(name: str) -> None:
+    command = typed("program", name)
+    assert "\n" not in command
+    assert in_a_shell(command, Path("/"), "bash") == [name]
 
 
 def test_plain_names_stay_as_they_are() -> None:

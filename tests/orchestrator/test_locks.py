@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from errno import EIO, ENOLCK, ENOSYS, EOPNOTSUPP, EPERM
+from errno import EDQUOT, EIO, ENOENT, ENOLCK, ENOSPC, ENOSYS, EOPNOTSUPP, EPERM
 from pathlib import Path
 
 import pytest
@@ -79,6 +79,26 @@ def test_a_lock_goes_with_the_process_that_holds_it(without_locks: None, lock: P
     assert free(lock)
     with alone(lock, TAKEN):
         assert not free(lock)
+
+
+def test_what_a_killed_one_left_while_it_let_go_is_in_nobodys_way(without_locks: None, lock: Path) -> None:
+    with alone(lock, TAKEN):
+        (own,) = lock.parent.glob(f"{lock.name}.*")
+        own.with_name(f"{own.name}.{os.getpid()}").symlink_to("free")
+    with alone(lock, TAKEN):
+        pass
+
+
+@pytest.mark.parametrize("error", [ENOSPC, EDQUOT, EIO, ENOENT])
+def test_a_lock_that_cannot_be_let_go_harms_no_work(
+    without_locks: None, lock: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    def full(*given: object) -> None:
+        raise OSError(error, os.strerror(error))
+
+    with monkeypatch.context() as patch, alone(lock, TAKEN):
+        patch.setattr(os, "symlink", full)
+    assert not free(lock)  # until this process has ended
 
 
 def test_of_many_that_try_at_once_one_has_it(without_locks: None, lock: Path) -> None:

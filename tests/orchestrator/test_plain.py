@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.errors import CannotRun, Problem
 from orchestrator.plain import discreet, visible
+from orchestrator.progress import EventLines, LiveTable
 from orchestrator.records import StudyFolder
 from orchestrator.streams import Steadfast, Visible
 from orchestrator.tables import console_on, empty_table
@@ -38,6 +40,29 @@ def test_control_characters_are_seen_and_all_others_are_left() -> None:
     assert visible(EVIL) == SEEN
     kept = "é θ ± 日本\t“quoted”\n\u200d👍 C:\\new"
     assert visible(kept) == kept
+
+
+FORGED = "lost\narcface-001 completed\n  fix    rm -rf ~"
+
+
+def test_a_value_makes_no_line_of_a_table_or_of_a_problem() -> None:
+    table, out = empty_table("", ("head",)), io.StringIO()
+    table.add_row(FORGED)
+    console_on(out).print(table, FORGED, width=200)
+    assert not [line for line in out.getvalue().splitlines() if line.strip().startswith(("arcface-001", "fix"))]
+    problem = Problem(FORGED, FORGED, FORGED, FORGED)
+    refused = CannotRun([problem, problem], FORGED)
+    assert [line[:9] for line in str(refused).splitlines()] == ["lost\\narc", "  rule   ", "  value  ", "  fix    "] * 2
+
+
+@pytest.mark.parametrize("kind", [LiveTable, EventLines])
+def test_a_message_makes_no_line_that_looks_like_another(
+    kind: type[LiveTable | EventLines], capsys: pytest.CaptureFixture[str]
+) -> None:
+    kind().say(FORGED)
+    first, *further = capsys.readouterr().err.splitlines()
+    assert first.endswith("lost")
+    assert further == ["    arcface-001 completed", "      fix    rm -rf ~"]
 
 
 @pytest.mark.parametrize(

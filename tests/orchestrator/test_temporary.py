@@ -45,6 +45,14 @@ def test_a_folder_that_ray_can_use_is_taken_without_a_word(short: Path, set_to: 
     assert scratch.make({"pid": 1}).parent == short
 
 
+def test_so_is_one_that_is_named_from_here(
+    short: Path, set_to: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(short.parent)
+    set_to(Path(short.name))
+    assert (temporary.parent(), temporary.note()) == (short, "")
+
+
 def test_another_one_is_taken_with_a_word_why(
     short: Path, set_to: Callable[[Path], None], tiny_study: MakeStudy, tmp_path: Path
 ) -> None:

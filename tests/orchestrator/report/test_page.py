@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from orchestrator import report
+from orchestrator.plain import visible
 from orchestrator.plots.style import COLOURS, HEAD_COLOURS
 from orchestrator.records import StudyFolder
 from orchestrator.report import content, page
@@ -281,6 +282,19 @@ def test_what_people_write_is_shown_as_they_wrote_it(written: Callable[[str], Pa
     told = [hostile.texts.get(place) for place, (tag, _) in enumerate(hostile.tags) if tag in ("dd", "li")]
     assert f"orchestrator {HOSTILE}" in told
     assert f"softmax-001 failed: {HOSTILE}" in told
+
+
+TURNS = "abc \u202ecba\u2066 \u200f\x07 https://me:secret@host/x"
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_what_files_tell_turns_no_direction_and_tells_no_password(tmp_path: Path, build_study: BuildStudy) -> None:
+    ends = {"softmax": [([0.5, 0.6], "completed"), ([0.4], "failed")]}
+    shown = spoiled(build_study(tmp_path, ["softmax"], 2, trials=ends), TURNS)
+    told = "abc \\u202ecba\\u2066 \\u200f\\x07 https://host/x"
+    assert f"softmax-001 failed: {told}" in shown.texts.values()
+    assert f"orchestrator {told}" in shown.texts.values()
+    assert not [text for text in shown.texts.values() if visible(text) != text]
 
 
 def rendered(folder: StudyFolder) -> Page:
