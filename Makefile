@@ -31,7 +31,7 @@ bench: $(READY)
 	$(BIN)/python -m tests.benchmarks
 
 showcase: $(READY)  # README's first picture and its tables, from the published studies and benchmarks
-	$(BIN)/python -m orchestrator.showcase
+	$(BIN)/python -m tests.benchmarks.showcase
 	test ! -f results/benchmarks.json || $(BIN)/python -m tests.benchmarks.published
 
 $(READY): requirements.lock pyproject.toml

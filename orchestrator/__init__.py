@@ -15,16 +15,16 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Study": "orchestrator.study",
+    "Study": "orchestrator.study.schema",
     "StudyError": "orchestrator.errors",
     "Interrupted": "orchestrator.errors",
-    "Results": "orchestrator.results",
-    "launch": "orchestrator.search",
-    "resume": "orchestrator.search",
-    "confirm": "orchestrator.search",
-    "open_test": "orchestrator.verdict.opening",
-    "Embedder": "lightning_modules.embedder",
-    "Gallery": "lightning_modules.identities",
+    "Results": "orchestrator.selection.results",
+    "launch": "orchestrator.stages.launch",
+    "resume": "orchestrator.stages.launch",
+    "confirm": "orchestrator.stages.launch",
+    "open_test": "orchestrator.stages.sealed_test",
+    "Embedder": "lightning_modules.models.embedder",
+    "Gallery": "lightning_modules.models.gallery",
 }
 __all__ = [*_HOMES, "__version__"]
 

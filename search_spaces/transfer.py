@@ -11,9 +11,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from search_spaces import bounds, rooms
+from search_spaces import angular_slack, class_separation
+from search_spaces.distributions import Range, Value
 from search_spaces.heads import is_head, known_heads, settings_of
-from search_spaces.parameters import Range, Value
 
 Size = tuple[int, int]  # (classes, dimensions)
 
@@ -26,19 +26,19 @@ def carried(head: str, params: Mapping[str, Value], source: Size, target: Size) 
     """
     if not is_head(head):
         raise ValueError(f"there is no head {head!r}; the heads are {', '.join(known_heads())}")
-    if source == target or head not in rooms.MARGINS:
+    if source == target or head not in angular_slack.MARGINS:
         return dict(params)
-    here, there = bounds.separation(*source).angle_rad, bounds.separation(*target).angle_rad
+    here, there = class_separation.separation(*source).angle_rad, class_separation.separation(*target).angle_rad
     settings: dict[str, Value] = {}
     for name, value in params.items():
         if isinstance(value, bool | str):
             settings[name] = value
         elif name == "scale":
-            typical = bounds.smallest_scale if 2 in (source[0], target[0]) else typical_scale
+            typical = class_separation.smallest_scale if 2 in (source[0], target[0]) else typical_scale
             settings[name] = _valid(head, name, value * typical(target[0]) / typical(source[0]))
         elif name == "crossover_rad":
             settings[name] = _valid(head, name, value * there / here)
-        elif name == rooms.MARGINS[head]:
+        elif name == angular_slack.MARGINS[head]:
             settings[name] = _valid(head, name, _margin(head, value, here, there))
         else:
             settings[name] = value
@@ -48,7 +48,7 @@ def carried(head: str, params: Mapping[str, Value], source: Size, target: Size) 
 def typical_scale(classes: int) -> float:
     """√2·ln(C − 1), the fixed scale of AdaCos (arXiv:1905.00292): a factor.
 
-    0 for 2 classes, where it says nothing; a scale is then carried as its ratio to `bounds.smallest_scale`.
+    0 for 2 classes, where it says nothing; a scale is then carried as its ratio to `class_separation.smallest_scale`.
     """
     return math.sqrt(2) * math.log(classes - 1)
 
@@ -64,10 +64,10 @@ def _margin(head: str, value: float, here_rad: float, there_rad: float) -> float
         return value
     if head != "cosface":
         return value * there_rad / here_rad
-    ratio = value / rooms.infeasible_from(head, here_rad)
+    ratio = value / angular_slack.infeasible_from(head, here_rad)
     if ratio >= 1:
-        return ratio * rooms.infeasible_from(head, there_rad)
-    return rooms.margin_at(head, rooms.share_of_room(head, {"margin_cos": value}, here_rad), there_rad)
+        return ratio * angular_slack.infeasible_from(head, there_rad)
+    return angular_slack.margin_at(head, angular_slack.share_of_room(head, {"margin_cos": value}, here_rad), there_rad)
 
 
 def _valid(head: str, name: str, value: float) -> float:

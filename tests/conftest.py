@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lightning_modules.data import mnist
-from orchestrator import report
-from orchestrator.records import StudyFolder
-from orchestrator.results import Results
-from orchestrator.study import Study
+from lightning_modules.data.sources import mnist
+from orchestrator.reporting import report
+from orchestrator.selection.results import Results
+from orchestrator.storage.study_folder import StudyFolder
+from orchestrator.study.schema import Study
 from tests import made
 
 pytest_plugins = ["tests.buckets", "tests.orchestrator.processes"]
@@ -30,28 +30,28 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # on few and busy cores several t
 
 # Files that share what takes long to make, by the beginning of their paths: one process runs them one after another.
 TOGETHER = {
-    "reports": ("tests/browser/", "tests/orchestrator/report/test_page.py"),
-    "sealed": ("tests/orchestrator/test_sealed_",),
+    "reports": ("tests/browser/", "tests/orchestrator/reporting/report/test_page.py"),
+    "sealed": ("tests/orchestrator/stages/test_sealed_",),
 }
 LONGEST_FIRST = (  # whatever takes long and begins last is waited for by all other processes
-    "tests/orchestrator/test_resume.py",
-    "tests/orchestrator/test_search.py",
-    "tests/orchestrator/test_ends.py",
+    "tests/orchestrator/stages/test_resume.py",
+    "tests/orchestrator/stages/test_launch.py",
+    "tests/orchestrator/stages/test_ends.py",
     "tests/test_readme_followed.py",
     "tests/orchestrator/tracking/test_online.py",
-    "tests/orchestrator/test_workers_lost.py",
-    "tests/orchestrator/test_workers.py",
+    "tests/orchestrator/trials/test_workers_lost.py",
+    "tests/orchestrator/trials/test_data_parallel.py",
     "tests/orchestrator/storage/test_search_in_a_bucket.py",
     "tests/cluster/test_nodes.py",
     "tests/orchestrator/tracking/test_outages.py",
     "tests/cluster/test_jobs.py",
     "reports",
     "sealed",
-    "tests/orchestrator/test_confirm.py",
-    "tests/orchestrator/tracking/test_following.py",
-    "tests/orchestrator/test_winners.py",
+    "tests/orchestrator/stages/test_confirm.py",
+    "tests/orchestrator/tracking/test_follower.py",
+    "tests/orchestrator/stages/test_best_models.py",
     "tests/cluster/test_autoscaler.py",
-    "tests/orchestrator/test_calibration.py",
+    "tests/orchestrator/cost/test_benchmark.py",
 )
 
 

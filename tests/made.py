@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator import provenance
-from orchestrator.event_log import Trial
-from orchestrator.files import write_atomic
-from orchestrator.fleet import Fleet, Node
-from orchestrator.records import StudyFolder
-from orchestrator.results import Results
-from orchestrator.searchers import starting_point
-from orchestrator.study import Study
-from orchestrator.verdict import confirmation
-from orchestrator.verdict.repeats import Asked, fresh_seeds, run_name
+from orchestrator.cluster.resources import Fleet, Node
+from orchestrator.files.atomic import write_atomic
+from orchestrator.planning import provenance
+from orchestrator.search.samplers import starting_point
+from orchestrator.selection import confirmation
+from orchestrator.selection.replicates import Asked, fresh_seeds, run_name
+from orchestrator.selection.results import Results
+from orchestrator.storage.event_log import Trial
+from orchestrator.storage.study_folder import StudyFolder
+from orchestrator.study.schema import Study
 
 CLASSES, POINTS, SIDE = 4, 80, 8  # of the studies below; images of 8 × 8 pixels
 ENDS = (([0.6, 0.8, 0.9], "completed"), ([0.5], "stopped"), ([], "failed"))
@@ -164,16 +164,16 @@ def _examine(folder: StudyFolder, study: Study, best: Trial, labels: NDArray[np.
     """What a finished search keeps of a head's best, without training it."""
     import torch
 
-    from lightning_modules import blueprint
-    from lightning_modules.geometry import measures
+    from lightning_modules.metrics import measures
+    from lightning_modules.models import model_config
 
     about = {"trial": best.name, "epoch": best.last_epoch}
-    design = blueprint.Blueprint(
+    design = model_config.Blueprint(
         best.head, best.params, "strided", {"width": 2}, study.embedding_dim, classes, (SIDE, SIDE, 1), 100.0, 50.0
     )
     module, aim = design.build(), torch.from_numpy(directions(classes, study.embedding_dim)).float()
     weights = {key: aim if key == "centres" else value for key, value in module.state_dict().items()}
-    blueprint.save(folder.models / best.head, design, weights, about)
+    model_config.save(folder.models / best.head, design, weights, about)
     points = folder.embedding(best.name, best.last_epoch)
     assert points is not None
     found = measures.final(

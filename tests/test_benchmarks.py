@@ -10,11 +10,12 @@ from types import ModuleType
 import pytest
 import torch
 
-from orchestrator import Results, Study, plan
-from orchestrator.event_log import Trial, replay
-from orchestrator.files import write_atomic
-from orchestrator.showcase import inserted
+from orchestrator import Results, Study
+from orchestrator.files.atomic import write_atomic
+from orchestrator.planning import plan
+from orchestrator.storage.event_log import Trial, replay
 from tests.benchmarks import ablation, losses, published, records, scale, startup, tracking, whole_search
+from tests.benchmarks.showcase import inserted
 
 
 @pytest.fixture

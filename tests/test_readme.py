@@ -10,13 +10,15 @@ from ray.scripts.scripts import cli
 from typer.main import get_command
 
 import orchestrator
-from lightning_modules import blueprint, head_class
-from lightning_modules.data import mnist
-from orchestrator import Results, Study, StudyError, doctor
+from lightning_modules import head_class
+from lightning_modules.data.sources import mnist
+from lightning_modules.models import model_config
+from orchestrator import Results, Study, StudyError
 from orchestrator.cli import app
-from orchestrator.event_log import Trial
-from orchestrator.files import write_atomic
-from orchestrator.records import StudyFolder
+from orchestrator.cluster import doctor
+from orchestrator.files.atomic import write_atomic
+from orchestrator.storage.event_log import Trial
+from orchestrator.storage.study_folder import StudyFolder
 from tests.readme import README, ROOT, blocks, commands
 
 PAPERS = ("arcface", "cosface", "sphereface")
@@ -100,8 +102,8 @@ def test_its_gallery_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     """With a model that is not trained, and digits for photos."""
     code, _ = blocks("python")
     params = {"margin_rad": 0.3, "scale": 16.0}
-    design = blueprint.Blueprint("arcface", params, "strided", {"width": 4}, 8, 10, (28, 28, 1), 33.0, 78.0)
-    blueprint.save(tmp_path / "results/digits/models/arcface", design, design.build().state_dict(), {})
+    design = model_config.Blueprint("arcface", params, "strided", {"width": 4}, 8, 10, (28, 28, 1), 33.0, 78.0)
+    model_config.save(tmp_path / "results/digits/models/arcface", design, design.build().state_dict(), {})
     digits = mnist.load("train")
     photos = digits.images[digits.labels == 3]
     given = {"images": digits.images[:300], "labels": digits.labels[:300], "photo": photos[0], "other": photos[1]}

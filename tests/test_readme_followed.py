@@ -16,10 +16,11 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from lightning_modules.data import mnist
-from orchestrator import Results, report
+from lightning_modules.data.sources import mnist
+from orchestrator import Results
 from orchestrator.cli import app
-from orchestrator.records import StudyFolder
+from orchestrator.reporting import report
+from orchestrator.storage.study_folder import StudyFolder
 from tests.orchestrator.alone import one_ray
 from tests.orchestrator.processes import PATIENCE_S, epochs_on_record, orchestrator, wait_until
 from tests.readme import CLUSTER, LOOK, ROOT, STUDY, TAKE_AWAY, blocks

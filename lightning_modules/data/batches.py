@@ -14,10 +14,10 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 
-from lightning_modules import shards
+from lightning_modules.data.augmentation import shifted
 from lightning_modules.data.images import LabelledImages
-from lightning_modules.data.shifts import shifted
 from lightning_modules.data.splits import TrialData
+from lightning_modules.distributed import gather
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 VALIDATION_BATCH = 1000
@@ -121,4 +121,4 @@ class ImageBatches(pl.LightningDataModule):
 
     def _shared(self, data: LabelledImages, order: Any, offsets: NDArray[np.int8] | None = None) -> IndexedBatches:
         """This worker's part of every batch, where there are several."""
-        return IndexedBatches(data, order, offsets, shards.rank(), shards.workers())
+        return IndexedBatches(data, order, offsets, gather.rank(), gather.workers())

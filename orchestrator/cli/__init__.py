@@ -13,9 +13,9 @@ from typing import Annotated
 
 import typer
 
-from orchestrator import beside, caches, signals, streams
-from orchestrator.cli import looking, models, remote, running
-from orchestrator.cli.common import FAILED, INTERRUPTED
+from orchestrator.cli import cluster, inspect, models, run
+from orchestrator.cli.options import FAILED, INTERRUPTED
+from orchestrator.system import caches, ray_thread, signals, streams
 
 app = typer.Typer(
     help="Searches for the best embedding head: softmax, triplet, ArcFace, CosFace, SphereFace, hybrid.",
@@ -25,24 +25,24 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 VERBS: dict[str, Callable[..., None]] = {  # in the order in which --help lists them
-    "doctor": looking.doctor,
-    "plan": running.plan,
-    "launch": running.launch,
-    "submit": remote.submit,
-    "follow": remote.follow,
-    "resume": running.resume,
-    "confirm": running.confirm,
-    "test": running.unseal,
+    "doctor": inspect.doctor,
+    "plan": run.plan,
+    "launch": run.launch,
+    "submit": cluster.submit,
+    "follow": cluster.follow,
+    "resume": run.resume,
+    "confirm": run.confirm,
+    "test": run.unseal,
     "export": models.export,
-    "status": looking.status,
-    "stop": running.stop,
-    "best": looking.best,
-    "report": looking.report,
-    "compare": looking.compare,
-    "inspect": looking.inspect,
-    "dashboard": looking.dashboard,
-    "fetch": looking.fetch,
-    "sync": looking.sync,
+    "status": inspect.status,
+    "stop": run.stop,
+    "best": inspect.best,
+    "report": inspect.report,
+    "compare": inspect.compare,
+    "inspect": inspect.inspect,
+    "dashboard": inspect.dashboard,
+    "fetch": inspect.fetch,
+    "sync": inspect.sync,
     "embed": models.embed,
 }
 
@@ -56,7 +56,7 @@ def main() -> None:
     except SystemExit as end:
         if end.code == INTERRUPTED:
             signals.ignore()  # one more must not change the code; the end takes a moment
-        beside.leave(end.code if isinstance(end.code, int) else FAILED)
+        ray_thread.leave(end.code if isinstance(end.code, int) else FAILED)
         raise
     finally:
         streams.steadfast(sys.stderr).finish()

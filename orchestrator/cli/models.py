@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.common import AsJson, errors, print_json
+from orchestrator.cli.options import AsJson, errors, print_json
 
 
 class Part(StrEnum):
@@ -26,7 +26,7 @@ def export(
 ) -> None:
     """Write a model to take away: safetensors with its configuration, and ONNX, checked against each other."""
     with errors():
-        from orchestrator.export import export as run
+        from orchestrator.inference.export import export as run
 
         made = run(model, out)
         if json:
@@ -47,9 +47,9 @@ def embed(
 ) -> None:
     """Write the vectors of images, as a model of a finished study embeds them."""
     with errors():
-        from orchestrator import vectors
+        from orchestrator.inference import embed_dataset
 
-        made = vectors.embed(model, data, part.value, out, open_test)
+        made = embed_dataset.embed(model, data, part.value, out, open_test)
         if part is Part.test:
             print("these are test images: what is tuned after a look at them is no longer honest", file=sys.stderr)
         files = {"vectors": str(made.path), "labels": str(made.labels_path) if made.labels_path else None}

@@ -16,11 +16,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lightning_modules import json_text
-from orchestrator import scratch
-from orchestrator.commands import ours
+from lightning_modules.formats import json_text
 from orchestrator.errors import CannotRun, Problem
-from orchestrator.storage.home import LEASE, STOP, Home
+from orchestrator.files import scratch
+from orchestrator.storage.bucket_sync import LEASE, STOP, Home
+from orchestrator.system.commands import ours
 
 LEASE_S = 60.0  # without a renewal it is anyone's
 RENEW_S = 15.0

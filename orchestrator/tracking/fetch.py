@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import CannotRun, Problem
-from orchestrator.events import Event
-from orchestrator.files import write_atomic
-from orchestrator.records import StudyFolder
-from orchestrator.results import Results
-from orchestrator.tracking import account, remote, sweep
-from orchestrator.tracking.remote import Held
+from orchestrator.files.atomic import write_atomic
+from orchestrator.selection.results import Results
+from orchestrator.storage.events import Event
+from orchestrator.storage.study_folder import StudyFolder
+from orchestrator.tracking import connection, remote_state, sweep
+from orchestrator.tracking.remote_state import Held
 from orchestrator.tracking.run import SAID
 from orchestrator.tracking.sweep import Place
 
@@ -42,10 +42,10 @@ def fetch(path: str, to: Path) -> Fetched:
     Raises CannotRun where W&B cannot be asked, or where that sweep is no study of an orchestrator's.
     """
     try:
-        account.require()
+        connection.require()
         entity, project, name = path.split("/")
-        config = account.within(account.ANSWER_S, lambda: _first_config(path), f"W&B was asked for {path}")
-        held = remote.runs_of(f"{entity}/{project}", config["study_id"], config["study"])
+        config = connection.within(connection.ANSWER_S, lambda: _first_config(path), f"W&B was asked for {path}")
+        held = remote_state.runs_of(f"{entity}/{project}", config["study_id"], config["study"])
     except CannotRun:
         raise
     except Exception as error:
@@ -55,7 +55,7 @@ def fetch(path: str, to: Path) -> Fetched:
     write_atomic(folder.study_file, config["orchestrator"]["yaml"])
     known = {"study_id": config["study_id"], "classes": config["orchestrator"]["classes"]}
     write_atomic(folder.provenance_file, json.dumps(known))
-    own = next((run for run in held.values() if run.job == remote.STUDY_RUN), None)
+    own = next((run for run in held.values() if run.job == remote_state.STUDY_RUN), None)
     told = own.config.get("record", {}) if own else {}
     runs = sorted((run for run in held.values() if run.job in RECORDS), key=lambda run: (run.created, run.id))
     for job, file in RECORDS.items():
@@ -69,7 +69,7 @@ def fetch(path: str, to: Path) -> Fetched:
 
 def _first_config(path: str) -> Mapping[str, Any]:
     """The configuration of a sweep's first run."""
-    for run in account.api().sweep(path).runs:
+    for run in connection.api().sweep(path).runs:
         if {"study", "study_id", "orchestrator"} <= run.config.keys():
             return dict(run.config)
         break

@@ -1,4 +1,4 @@
-"""The live mirror: one thread owns all W&B runs, in a process beside the search (see `tail`).
+"""The live mirror: one thread owns all W&B runs, in a process beside the search (see `follower_process`).
 
 Whoever tells it something never waits. Whatever goes wrong at W&B is said once: runs go on offline, and
 `orchestrator sync` sends what is missing, from the record.
@@ -11,15 +11,16 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from orchestrator.event_log import Trial
-from orchestrator.events import Event
-from orchestrator.records import StudyFolder
-from orchestrator.results import Results
-from orchestrator.tracking import account, remedy, remote, sweep, switch, workspace
-from orchestrator.tracking.inbox import Inbox, News
+from orchestrator.selection.results import Results
+from orchestrator.storage.event_log import Trial
+from orchestrator.storage.events import Event
+from orchestrator.storage.study_folder import StudyFolder
+from orchestrator.study import tracking_mode
+from orchestrator.tracking import connection, remedy, remote_state, sweep, workspace
 from orchestrator.tracking.publish import UPLOAD_S, publish
 from orchestrator.tracking.run import SWEPT, About, TrialRun
 from orchestrator.tracking.sweep import Place
+from orchestrator.tracking.update_queue import Inbox, News
 
 RETRY_S = 300.0  # after W&B was away, how long until it is tried again
 
@@ -30,7 +31,7 @@ class Mirror:
     def __init__(self, folder: StudyFolder, say: Callable[[str], None], inbox: Inbox | None = None) -> None:
         self._folder, self._say, self._inbox = folder, say, inbox or Inbox()
         self._about = About.of(Results(folder.root))
-        self._wanted = switch.mode_of(self._about.study) == "online"
+        self._wanted = tracking_mode.mode_of(self._about.study) == "online"
         self._runs: dict[str, TrialRun] = {}
         self._ended: set[str] = set()
         self._place: Place | None = None  # where runs are sent; None while they are kept here
@@ -54,8 +55,8 @@ class Mirror:
         self._thread.join(at_most_s)
         if self._thread.is_alive():
             self._given_up = True
-            account.abandon(self._about.study_id)
-            self._thread.join(account.REACH_S)  # its work fails now, and it begins no other
+            connection.abandon(self._about.study_id)
+            self._thread.join(connection.REACH_S)  # its work fails now, and it begins no other
             self._say(f"W&B was not ready {at_most_s:g} s after the study's end; {remedy(self._folder)}")
         if left_out := self._inbox.left_out:
             self._say(f"{left_out} pictures were left out at W&B, so that it kept up; every row is there")
@@ -81,7 +82,7 @@ class Mirror:
         if not self._wanted or self._place or time.monotonic() < self._retry_at:
             return
         try:
-            account.require()
+            connection.require()
             path = sweep.path_of(self._folder, self._about.study)
             self._place = Place.of(self._folder, self._about.study) or self._found_or_new(path)
             self._place = workspace.ensure(self._place, self._about, self._say)
@@ -93,10 +94,10 @@ class Mirror:
     def _found_or_new(self, path: str) -> Place:
         """The sweep of runs that are there already, where its note is lost; else a new one."""
         about = self._about
-        held = remote.runs_of(path, about.study_id, about.study.name) if Results(self._folder.root).runs else {}
+        held = remote_state.runs_of(path, about.study_id, about.study.name) if Results(self._folder.root).runs else {}
         prior = [run.id for run in held.values() if run.job in SWEPT]
         spaces = about.study.spaces(about.classes)
-        place = remote.known_place(about, path, held) or sweep.create(path, about.study, spaces, prior)
+        place = remote_state.known_place(about, path, held) or sweep.create(path, about.study, spaces, prior)
         place.keep(self._folder)
         return place
 
@@ -106,8 +107,8 @@ class Mirror:
         ended = [each for each in results.runs if each[1].status != "running" and each[1].name not in self._runs]
         if not ended or not self._place:
             return
-        held = remote.runs_of(self._place.path, self._about.study_id, self._about.study.name)
-        for job, trial in remote.due(self._about, ended, held, self._place.sweep):
+        held = remote_state.runs_of(self._place.path, self._about.study_id, self._about.study.name)
+        for job, trial in remote_state.due(self._about, ended, held, self._place.sweep):
             if self._place and not self._given_up:
                 self._ended.discard(trial.name)
                 self._follow(News(job, trial, frozenset()), UPLOAD_S)
@@ -133,7 +134,7 @@ class Mirror:
             except Exception as error:
                 self._lost(error)
         if self._given_up:
-            raise account.Unavailable("the study has ended")
+            raise connection.Unavailable("the study has ended")
         if news.trial.name not in self._runs:
             self._runs[news.trial.name] = open_run()
         return self._runs[news.trial.name]
@@ -144,11 +145,11 @@ class Mirror:
         if self._place is None:  # which was said when it was lost
             return
         about, results = self._about, Results(self._folder.root)
-        held, missing = remote.lacking(about, self._place.path, results.runs, self._place.sweep)
+        held, missing = remote_state.lacking(about, self._place.path, results.runs, self._place.sweep)
         if missing:
             self._say(f"W&B lacks {len(missing)} runs; {remedy(self._folder)}")
         if results.finished:
-            publish(about, results, held.get(about.id_of(remote.STUDY_RUN)), self._place.path)
+            publish(about, results, held.get(about.id_of(remote_state.STUDY_RUN)), self._place.path)
         if not missing:
             self._say(f"W&B has all {len(results.runs)} runs: {self._place.url}")
 
@@ -163,11 +164,11 @@ class Mirror:
         if self._place:  # what its runs have not sent yet is on record; the next news opens them here, whole
             online = [run for run in self._runs.values() if run.online]
             self._runs = {name: run for name, run in self._runs.items() if not run.online}
-            if not account.abandon(self._about.study_id):
+            if not connection.abandon(self._about.study_id):
                 for run in online:
                     run.give_up()
         self._place, self._retry_at = None, time.monotonic() + RETRY_S
-        reason = str(error) if isinstance(error, account.Unavailable) else f"{type(error).__name__}: {error}"
+        reason = str(error) if isinstance(error, connection.Unavailable) else f"{type(error).__name__}: {error}"
         if reason not in self._said:
             self._said.add(reason)
             after = (

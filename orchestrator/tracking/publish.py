@@ -7,13 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lightning_modules import blueprint
-from orchestrator import as_json
-from orchestrator.event_log import read_events
-from orchestrator.events import Event
-from orchestrator.results import Results
-from orchestrator.selection import Standing
-from orchestrator.tracking.remote import STUDY_RUN, Held
+from lightning_modules.models import model_config
+from orchestrator.selection import as_json
+from orchestrator.selection.ranking import Standing
+from orchestrator.selection.results import Results
+from orchestrator.storage.event_log import read_events
+from orchestrator.storage.events import Event
+from orchestrator.tracking.remote_state import STUDY_RUN, Held
 from orchestrator.tracking.run import About, close_run, open_run
 
 UPLOAD_S = 60.0  # a report has about 8 MB
@@ -51,7 +51,7 @@ def winners(results: Results) -> list[tuple[Standing, Path]]:
     found = []
     for row in results.leaderboard:
         folder = results.folder.models / row.head
-        if row.confirmed and row.best and blueprint.about(folder).get("trial") == row.best.name:
+        if row.confirmed and row.best and model_config.about(folder).get("trial") == row.best.name:
             found.append((row, folder))
     return found
 

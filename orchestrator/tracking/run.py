@@ -11,16 +11,16 @@ from functools import partial
 from typing import Any
 
 from orchestrator import __version__
-from orchestrator.commands import ours
 from orchestrator.errors import CannotRun, Problem
-from orchestrator.event_log import Trial
-from orchestrator.events import Event
-from orchestrator.keepsakes import Keepsakes
-from orchestrator.records import StudyFolder
-from orchestrator.results import Results
-from orchestrator.study import Study
-from orchestrator.tracking import account
-from orchestrator.tracking.account import LEAN, PATIENCE, quiet
+from orchestrator.selection.results import Results
+from orchestrator.storage.event_log import Trial
+from orchestrator.storage.events import Event
+from orchestrator.storage.study_folder import StudyFolder
+from orchestrator.study.schema import Study
+from orchestrator.system.commands import ours
+from orchestrator.tracking import connection
+from orchestrator.tracking.connection import LEAN, PATIENCE, quiet
+from orchestrator.tracking.media import Keepsakes
 
 SAID = {  # what W&B is told of a trial's status
     "completed": "finished",
@@ -173,7 +173,7 @@ class TrialRun:
     def give_up(self) -> None:
         """Lets go of a run whose server is away, without waiting: its id can be used again once wandb has noticed."""
         with suppress(Exception):
-            account.within(0.0, partial(close_run, self._run, EXIT_CODES["running"]), "a run was given up")
+            connection.within(0.0, partial(close_run, self._run, EXIT_CODES["running"]), "a run was given up")
 
     def _log(self, row: Event, draw: bool) -> None:
         logged = row_of(row, self.job)

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from orchestrator import documents
-from orchestrator.documents import Noted
-from orchestrator.environment import kept
 from orchestrator.errors import CannotRun
-from orchestrator.files import write_atomic
-from orchestrator.records import StudyFolder
-from orchestrator.study import Searched, Study
-from orchestrator.tracking import account
-from search_spaces.parameters import Choice, Parameter, Range
+from orchestrator.files import json_documents
+from orchestrator.files.atomic import write_atomic
+from orchestrator.files.json_documents import Noted
+from orchestrator.storage.study_folder import StudyFolder
+from orchestrator.study.schema import Searched, Study
+from orchestrator.system.environment import kept
+from orchestrator.tracking import connection
+from search_spaces.distributions import Choice, Parameter, Range
 
 Spaces = Mapping[str, Mapping[str, Searched]]
 SET_BY_WANDB = ("WANDB_ENTITY", "WANDB_PROJECT")  # of a sweep, for runs that follow
@@ -49,7 +49,7 @@ class Place:
     def kept(cls, folder: StudyFolder) -> Place | None:
         """What was kept in a folder; None too where the note is not one that this version has written."""
         try:
-            known = documents.read(folder.wandb_file, Noted, "")
+            known = json_documents.read(folder.wandb_file, Noted, "")
         except CannotRun:
             return None
         return cls(**{field.name: known.get(field.name, "") for field in fields(cls)}) if known else None
@@ -61,7 +61,7 @@ class Place:
         if known is None:
             return None
         entity = study.tracking.entity or known.entity
-        wanted = (account.host(), entity, study.tracking.project)
+        wanted = (connection.host(), entity, study.tracking.project)
         return known if (known.server, known.entity, known.project) == wanted else None
 
 
@@ -69,14 +69,14 @@ def path_of(folder: StudyFolder, study: Study) -> str:
     """entity/project, where a study's runs go: the study's own entity, else that of wandb's settings or the account."""
     if known := Place.of(folder, study):
         return known.path
-    entity = study.tracking.entity or account.entity()
+    entity = study.tracking.entity or connection.entity()
     return f"{entity}/{study.tracking.project}"
 
 
 def place_of(path: str, sweep: str) -> Place:
     """Where a sweep is."""
     entity, _, project = path.partition("/")
-    return Place(account.host(), entity, project, sweep, f"{account.app()}/{path}/sweeps/{sweep}")
+    return Place(connection.host(), entity, project, sweep, f"{connection.app()}/{path}/sweeps/{sweep}")
 
 
 def create(path: str, study: Study, spaces: Spaces, prior_runs: Sequence[str] = ()) -> Place:
@@ -88,10 +88,10 @@ def create(path: str, study: Study, spaces: Spaces, prior_runs: Sequence[str] = 
 
     def ask() -> str:
         with kept(*SET_BY_WANDB):
-            made, _ = _upsert_sweep(account.api(), content, entity=entity, project=project, prior_runs=prior)
+            made, _ = _upsert_sweep(connection.api(), content, entity=entity, project=project, prior_runs=prior)
         return str(made["name"])
 
-    return place_of(path, account.within(CREATE_S, ask, "W&B was asked for a sweep"))
+    return place_of(path, connection.within(CREATE_S, ask, "W&B was asked for a sweep"))
 
 
 def config(study: Study, spaces: Spaces) -> dict[str, Any]:

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator import continuity
-from orchestrator.commands import ours
 from orchestrator.errors import CannotRun, Problem
-from orchestrator.event_log import Trial
-from orchestrator.locks import alone
-from orchestrator.results import Results
-from orchestrator.tracking import account, remote, sweep, workspace
+from orchestrator.files.locks import alone
+from orchestrator.planning import continuity
+from orchestrator.selection.results import Results
+from orchestrator.storage.event_log import Trial
+from orchestrator.system.commands import ours
+from orchestrator.tracking import connection, remote_state, sweep, workspace
 from orchestrator.tracking.publish import publish
-from orchestrator.tracking.remote import STUDY_RUN, Held
+from orchestrator.tracking.remote_state import STUDY_RUN, Held
 from orchestrator.tracking.run import SWEPT, About, TrialRun
 from orchestrator.tracking.sweep import Place
 
@@ -73,18 +73,18 @@ def sync(folder: str | Path, say: Callable[[str], None]) -> Synced:
     rule, value = "one process at a time sends a study", "another is at work"
     taken = Problem(str(results.folder), rule, value, "wait for its end")
     with alone(results.folder.sync_lock, taken), _refusals(results):
-        account.require()
+        connection.require()
         path = sweep.path_of(results.folder, about.study)
-        held = remote.runs_of(path, about.study_id, about.study.name)
-        known = remote.known_place(about, path, held)
+        held = remote_state.runs_of(path, about.study_id, about.study.name)
+        known = remote_state.known_place(about, path, held)
         swept = known.sweep if known else ""
-        todo = _ended(results, remote.due(about, results.runs, held, swept))
+        todo = _ended(results, remote_state.due(about, results.runs, held, swept))
         refused = _send(about, path, swept, todo, say)
         if todo:
             sent = [each for each in todo if each[1].name not in refused]
-            held, missing = remote.lacking(about, path, sent, swept)
+            held, missing = remote_state.lacking(about, path, sent, swept)
             if missing:
-                raise account.Unavailable(f"{len(missing)} of {len(todo)} runs did not arrive whole")
+                raise connection.Unavailable(f"{len(missing)} of {len(todo)} runs did not arrive whole")
         prior = [about.id_of(trial.name) for job, trial in results.runs if job in SWEPT and trial.name not in refused]
         place = known or sweep.create(path, about.study, about.study.spaces(about.classes), prior)
         place.keep(results.folder)
@@ -114,7 +114,7 @@ def _send(
             run.end()
         except Exception as error:
             in_a_row += 1
-            if isinstance(error, account.Unavailable | TimeoutError) or in_a_row == MOST_REFUSED:
+            if isinstance(error, connection.Unavailable | TimeoutError) or in_a_row == MOST_REFUSED:
                 raise
             refused[trial.name] = f"{type(error).__name__}: {error}"
             say(f"{trial.name} refused: {refused[trial.name]}")
@@ -151,10 +151,10 @@ def _refusals(results: Results) -> Iterator[None]:
     again = f"{ours('sync', results.folder)} goes on: what has arrived is not sent again"
     try:
         yield
-    except account.Unavailable as error:
-        account.abandon(results.provenance["study_id"])
+    except connection.Unavailable as error:
+        connection.abandon(results.provenance["study_id"])
         raise CannotRun([Problem("W&B", "it must be there to be sent to", str(error), again)]) from error
     except Exception as error:
-        account.abandon(results.provenance["study_id"])
+        connection.abandon(results.provenance["study_id"])
         said = f"{type(error).__name__}: {error}"
         raise CannotRun([Problem("W&B", "it must take what is sent", said, again)]) from error

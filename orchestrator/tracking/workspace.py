@@ -7,7 +7,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
-from orchestrator.tracking import account
+from orchestrator.tracking import connection
 from orchestrator.tracking.run import About
 from orchestrator.tracking.sweep import Place
 
@@ -27,8 +27,10 @@ def ensure(place: Place, about: About, say: Callable[[str], None]) -> Place:
         say(f"no workspace was made for it: {EXTRA}")
         return place
     try:
-        with account.quiet():
-            url = account.within(account.ANSWER_S, lambda: str(_save(place, about)), "W&B was asked for a workspace")
+        with connection.quiet():
+            url = connection.within(
+                connection.ANSWER_S, lambda: str(_save(place, about)), "W&B was asked for a workspace"
+            )
     except Exception as error:
         say(f"no workspace was made for it: {type(error).__name__}: {error}")
         return place

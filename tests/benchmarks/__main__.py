@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from orchestrator import provenance
+from orchestrator.planning import provenance
 from tests.benchmarks import (
     geometry,
     losses,

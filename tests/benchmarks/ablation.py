@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from orchestrator import Study
-from orchestrator.searchers import starting_point
+from orchestrator.search.samplers import starting_point
 
 RECORD, TABLE = Path("results/ablation.jsonl"), Path("results/ablation.md")
 DIMENSIONS, CLASSES = (2, 3), 10
@@ -63,8 +63,9 @@ def recipe(variant: Variant, dimensions: int) -> tuple[Study, dict[str, Any]]:
 def run(variant: Variant, dimensions: int, seed: int) -> dict[str, Any]:
     """One trial, in this process: both cluster accuracies after its last epoch, and a core's seconds."""
     from lightning_modules import head_class
-    from lightning_modules.data import mnist, splits
-    from orchestrator import trial
+    from lightning_modules.data import splits
+    from lightning_modules.data.sources import mnist
+    from orchestrator.trials import trial
 
     head_class(variant.head)  # imports what a trial needs, before the clock starts
     study, params = recipe(variant, dimensions)

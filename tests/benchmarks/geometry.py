@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from sklearn.cluster import KMeans
 
-from lightning_modules.geometry import clusters, measures
+from lightning_modules.metrics import clusters, measures
 from tests.benchmarks.stopwatch import in_turns
 
 POINTS, CLASSES, SPREAD, ROUNDS = 10_000, 10, 0.15, 5

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_modules import head_class
-from lightning_modules.embedding import Trunk
+from lightning_modules.heads.base import Trunk
 from tests.benchmarks.stopwatch import in_turns
 
 SIZES = (10, 10_000, 100_000)

@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from lightning_modules.data import mnist, splits
+from lightning_modules.data import splits
 from lightning_modules.data.images import LabelledImages
+from lightning_modules.data.sources import mnist
 
 SIZES = (10_000, 50_000)
 EVERY_S = 0.05
@@ -64,8 +65,8 @@ class Peak(threading.Thread):
 
 def main(folder: Path, images: int) -> None:
     """One trial, in this process."""
-    from orchestrator import trial
-    from orchestrator.study import Profile
+    from orchestrator.study.schema import Profile
+    from orchestrator.trials import trial
 
     whole = splits.split(mnist.load("train"), 10_000, seed=0)
     train = whole.train.take(np.arange(images))

@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lightning_modules.data import mnist
-from orchestrator import Study, plan
-from search_spaces import bounds
+from lightning_modules.data.sources import mnist
+from orchestrator import Study
+from orchestrator.planning import plan
+from search_spaces import class_separation
 from tests.benchmarks.stopwatch import median_s, timed
 
 SIZES = ((10, 16), (100, 16), (100_000, 512))  # classes, dimensions
@@ -27,6 +28,8 @@ def measure() -> dict[str, Any]:
     reading_s = median_s(lambda: mnist.load("train"))
     found = {"plan_s": plan_s, "reading_s": reading_s, "plan_over_reading": plan_s / reading_s}
     for classes, dimensions in SIZES:
-        bounds.separation.cache_clear()
-        found[f"bounds_{classes}_classes_{dimensions}d_s"] = timed(partial(bounds.separation, classes, dimensions))
+        class_separation.separation.cache_clear()
+        found[f"bounds_{classes}_classes_{dimensions}d_s"] = timed(
+            partial(class_separation.separation, classes, dimensions)
+        )
     return found

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from orchestrator.files import write_atomic
-from orchestrator.showcase import inserted
+from orchestrator.files.atomic import write_atomic
+from tests.benchmarks.showcase import inserted
 
 BEGIN, END = "<!-- speed, made by: make showcase -->\n", "<!-- end of speed -->\n"
 SIZES = (10, 10_000, 100_000)

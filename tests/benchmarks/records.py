@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import Results, Study
-from orchestrator.event_log import Writer, now
-from orchestrator.events import Event
-from orchestrator.files import write_atomic
-from orchestrator.records import StudyFolder
+from orchestrator.files.atomic import write_atomic
+from orchestrator.storage.event_log import Writer, now
+from orchestrator.storage.events import Event
+from orchestrator.storage.study_folder import StudyFolder
 from tests.benchmarks.stopwatch import timed
 
 TRIALS, EPOCHS, ONE_BY_ONE = 10_000, 5, 2_000

@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator import Study, launch, training
-from orchestrator.event_log import Trial
-from orchestrator.progress import Silent
+from orchestrator import Study, launch
+from orchestrator.reporting.progress_view import Silent
+from orchestrator.storage.event_log import Trial
+from orchestrator.trials import tuner
 from tests.orchestrator.alone import alone
 
 MARKS = (50, 150, 300)
@@ -80,7 +81,7 @@ class Marks(Silent):
 
 def main() -> None:
     """The search, in this process."""
-    training.run_trial = trains_nothing
+    tuner.run_trial = trains_nothing
     marks = Marks()
     with alone(), tempfile.TemporaryDirectory() as folder:
         results = launch(Study.load("quick", OVERRIDES), folder, marks)

@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 
 from lightning_modules import bodies
-from lightning_modules.data import mnist, splits
+from lightning_modules.data import splits
 from lightning_modules.data.batches import shuffled
+from lightning_modules.data.sources import mnist
 from lightning_modules.data.splits import TrialData
-from orchestrator import trial
-from orchestrator.study import Profile
+from orchestrator.study.schema import Profile
+from orchestrator.trials import trial
 
 BATCH, DIMENSIONS, IMAGES, ROUNDS = 128, 3, 20_000, 9
 PARAMS = {"lr": 0.01, "head_lr": 0.01, "margin_rad": 0.3, "scale": 20.0}

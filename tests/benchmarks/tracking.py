@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from orchestrator.records import StudyFolder
+from orchestrator.storage.study_folder import StudyFolder
 from tests.orchestrator.alone import SEARCH_ALONE
 from tests.wandb_server import Fault, WandbServer
 

@@ -34,7 +34,8 @@ def train(config: dict[str, Any]) -> None:
     from torch.utils.data import DataLoader, Dataset
 
     from lightning_modules.bodies import strided
-    from lightning_modules.data import mnist, splits
+    from lightning_modules.data import splits
+    from lightning_modules.data.sources import mnist
 
     data = splits.split(mnist.load("train"), 10_000, seed=0)
 

@@ -18,15 +18,16 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 
-from lightning_modules import blueprint
-from lightning_modules.blueprint import Blueprint
-from lightning_modules.data import mnist, splits
+from lightning_modules.data import splits
 from lightning_modules.data.batches import ImageBatches
 from lightning_modules.data.images import LabelledImages
-from lightning_modules.embedder import Embedder
-from lightning_modules.geometry import blocks, verification
-from lightning_modules.identities import Gallery
-from orchestrator.selection import wilson
+from lightning_modules.data.sources import mnist
+from lightning_modules.metrics import pairwise, verification
+from lightning_modules.models import model_config
+from lightning_modules.models.embedder import Embedder
+from lightning_modules.models.gallery import Gallery
+from lightning_modules.models.model_config import Blueprint
+from orchestrator.selection.ranking import wilson
 
 UNSEEN, DIMENSIONS, EPOCHS, SEED = (8, 9), 16, 6, 0
 DRAWS, SHOTS, OWN = 10, 5, 500
@@ -77,7 +78,7 @@ def trained(data: splits.TrialData, folder: Path) -> Embedder:
         reload_dataloaders_every_n_epochs=1,
     )
     trainer.fit(module, datamodule=ImageBatches(data, 256, SEED))
-    blueprint.save(folder, design, module.state_dict(), {})
+    model_config.save(folder, design, module.state_dict(), {})
     return Embedder.load(folder)
 
 
@@ -139,7 +140,7 @@ def table(embedder: Embedder, points_ND: torch.Tensor, labels_N: torch.Tensor) -
     thresholds = torch.tensor([embedder.threshold(rate) for rate in RATES], dtype=torch.float64)
     genuine, impostor = (torch.zeros(len(RATES), dtype=torch.int64) for _ in range(2))
     number, counts = len(points_ND), torch.bincount(labels_N)
-    for block in blocks.rows(number, 4 * number):
+    for block in pairwise.rows(number, 4 * number):
         score_BN = verification.similarity(points_ND[block], points_ND, spherical=embedder.spherical)
         same_BN = labels_N[block, None] == labels_N
         score_BN[:, block].fill_diagonal_(-torch.inf)  # an image and itself are no pair

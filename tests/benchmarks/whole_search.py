@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from orchestrator.records import StudyFolder
+from orchestrator.storage.study_folder import StudyFolder
 from tests.orchestrator.alone import SEARCH_ALONE
 
 TRIALS, EPOCHS = 8, 3

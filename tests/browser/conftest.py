@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from orchestrator.plots.style import COLOURS
+from orchestrator.figures.style import COLOURS
 
 Pixels = NDArray[np.int64]
 OPACITY = 0.9  # of the points in the scatter

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator import report
-from orchestrator.records import StudyFolder
-from orchestrator.results import Results
+from orchestrator.reporting import report
+from orchestrator.selection.results import Results
+from orchestrator.storage.study_folder import StudyFolder
 
 Open = Callable[..., Any]
 BOTH = ("softmax", "arcface")

@@ -11,7 +11,7 @@ import pytest
 import ray
 from ruamel.yaml import YAML
 
-from orchestrator.records import StudyFolder
+from orchestrator.storage.study_folder import StudyFolder
 from tests.cluster.conftest import Cluster
 from tests.orchestrator.processes import PATIENCE_S
 

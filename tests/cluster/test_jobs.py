@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from orchestrator import jobs
+from orchestrator.cluster import jobs
 from orchestrator.errors import CannotRun, StudyError
-from orchestrator.results import Results
+from orchestrator.selection.results import Results
 from tests.cluster.conftest import Cluster
 from tests.orchestrator.processes import PATIENCE_S
 from tests.readme import JOBS, ROOT, placed
@@ -166,7 +166,11 @@ def test_a_job_carries_the_project_the_study_and_the_named_variables_alone(
         " --time-budget 2h"
     )
     assert sent["runtime_env"]["env_vars"] == {"WANDB_API_KEY": "key"}
-    assert {"orchestrator/search.py", "lightning_modules/arcface.py", "search_spaces/heads.py"} <= sent["files"]
+    assert {
+        "orchestrator/stages/launch.py",
+        "lightning_modules/heads/arcface.py",
+        "search_spaces/heads/__init__.py",
+    } <= sent["files"]
     assert not any("__pycache__" in name for name in sent["files"])
     assert "epochs: 1" in sent["study"]
     assert (job.place, job.name.startswith("small-")) == ("s3://b/runs/small", True)

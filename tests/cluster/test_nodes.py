@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.records import StudyFolder
-from orchestrator.storage.home import inside
+from orchestrator.storage.bucket_sync import inside
+from orchestrator.storage.study_folder import StudyFolder
 from tests.cluster.conftest import Cluster
 from tests.orchestrator.processes import PATIENCE_S, epochs_on_record, wait_until
 from tests.readme import CLUSTER, ROOT, placed

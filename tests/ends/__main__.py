@@ -10,7 +10,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from lightning_modules.data import mnist
+from lightning_modules.data.sources import mnist
 from tests.conftest import TEST, TRAIN, write_idx
 from tests.ends import cell
 from tests.ends.program import STUDY, start, wait_until

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.records import StudyFolder
+from orchestrator.storage.study_folder import StudyFolder
 from tests.ends.program import Program, content, drain, start, wait_until
 
 SENTENCE = re.compile(r"orchestrator\s+(resume|test|confirm)\s+\S")

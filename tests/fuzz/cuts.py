@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator import search
-from orchestrator.event_log import read_events
-from orchestrator.records import StudyFolder
-from orchestrator.results import Results
-from orchestrator.study import Study
+from orchestrator.selection.results import Results
+from orchestrator.stages import launch
+from orchestrator.storage.event_log import read_events
+from orchestrator.storage.study_folder import StudyFolder
+from orchestrator.study.schema import Study
 from tests.orchestrator.alone import alone, one_ray
 
 CUTS, IMAGES, CLASSES = 20, 240, 4
@@ -32,14 +32,14 @@ def main(cuts: int = CUTS, seed: int = 0) -> int:
     """Returns how many cuts did not lead to the undisturbed record."""
     random, wrong = Random(seed), 0
     with tempfile.TemporaryDirectory(prefix="cuts-") as parent, one_ray(), alone():
-        whole = search.launch(study(Path(parent)), Path(parent) / "whole").folder
+        whole = launch.launch(study(Path(parent)), Path(parent) / "whole").folder
         told = _told(whole)
         for number in range(cuts):
             record = random.choice((whole.trials_file, whole.trials_file, whole.confirmation_file))
             at = random.randrange(record.stat().st_size)
             began = time.perf_counter()
             folder = cut(whole, Path(parent) / str(number), record.name, at)
-            equal = _told(search.resume(folder.root).folder) == told
+            equal = _told(launch.resume(folder.root).folder) == told
             wrong += not equal
             said = "equal" if equal else "DIFFERENT"
             print(f"{record.name} cut at byte {at}: {said}, {time.perf_counter() - began:.0f} s", flush=True)

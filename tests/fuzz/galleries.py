@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from lightning_modules.blueprint import Blueprint
-from lightning_modules.embedder import Embedder
-from lightning_modules.identities import Gallery, GalleryError
+from lightning_modules.models.embedder import Embedder
+from lightning_modules.models.gallery import Gallery, GalleryError
+from lightning_modules.models.model_config import Blueprint
 from tests.fuzz import mutations
 from tests.fuzz.child import Case
 

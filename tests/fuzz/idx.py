@@ -8,8 +8,8 @@ from random import Random
 
 import numpy as np
 
-from lightning_modules.data import idx
 from lightning_modules.data.images import DataError
+from lightning_modules.data.sources import idx
 from tests.fuzz import mutations
 from tests.fuzz.child import Case
 

@@ -9,10 +9,10 @@ from random import Random
 
 import numpy as np
 
-from lightning_modules import blueprint
-from lightning_modules.blueprint import CONFIG, WEIGHTS, Blueprint, ModelError
-from lightning_modules.embedder import Embedder, ImageError
-from lightning_modules.geometry.verification import Calibration, CalibrationError, OperatingPoint
+from lightning_modules.metrics.verification import Calibration, CalibrationError, OperatingPoint
+from lightning_modules.models import model_config
+from lightning_modules.models.embedder import Embedder, ImageError
+from lightning_modules.models.model_config import CONFIG, WEIGHTS, Blueprint, ModelError
 from tests.fuzz import mutations
 from tests.fuzz.child import Case
 
@@ -31,7 +31,7 @@ def prepare(folder: Path) -> Case:
     for head, params in HEADS.items():
         design = Blueprint(head, params, "strided", {"width": 2, "hidden": 4}, 3, 4, (8, 8, 1), 100.0, 50.0)
         weights = design.build().state_dict()
-        blueprint.save(folder, design, weights, {"trial": f"{head}-000", "epoch": 3}, calibration())
+        model_config.save(folder, design, weights, {"trial": f"{head}-000", "epoch": 3}, calibration())
         valid.append(((folder / CONFIG).read_bytes(), (folder / WEIGHTS).read_bytes()))
 
     def case(random: Random) -> str:
@@ -47,9 +47,9 @@ def prepare(folder: Path) -> Case:
                 config = config.replace(b"weights_sha256", b"weights_sha")
         (folder / CONFIG).write_bytes(config)
         (folder / WEIGHTS).write_bytes(weights)
-        blueprint.about(folder)
-        blueprint.centres(folder)
-        whole = blueprint.is_whole(folder)
+        model_config.about(folder)
+        model_config.centres(folder)
+        whole = model_config.is_whole(folder)
         try:
             embedder = Embedder.load(folder)
         except ModelError:

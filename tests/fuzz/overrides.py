@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from random import Random
 
-from orchestrator.study import Study
+from orchestrator.study.schema import Study
 from tests.fuzz import odd_yaml, studies
 from tests.fuzz.child import Case
 

@@ -10,14 +10,14 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from orchestrator import plan
 from orchestrator.cli import app
-from orchestrator.dashboard import storage_of
+from orchestrator.cluster.resources import Fleet, Node
 from orchestrator.errors import CannotRun
-from orchestrator.fleet import Fleet, Node
-from orchestrator.records import StudyFolder
-from orchestrator.results import Results
-from orchestrator.verdict.repeats import Asked, fresh_seeds, run_name
+from orchestrator.planning import plan
+from orchestrator.reporting.dashboard import storage_of
+from orchestrator.selection.replicates import Asked, fresh_seeds, run_name
+from orchestrator.selection.results import Results
+from orchestrator.storage.study_folder import StudyFolder
 from tests import made
 from tests.fuzz import mutations
 from tests.fuzz.child import Case

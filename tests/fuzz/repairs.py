@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from orchestrator import plain_yaml
-from orchestrator.plain_yaml import NotPlain
+from orchestrator.files import plain_yaml
+from orchestrator.files.plain_yaml import NotPlain
 
 RENAME = re.compile(r"did you mean (\S+)\?")
 NEAREST = re.compile(r"the nearest valid value is (\S+)|degrees\? \S+ = (\S+) rad")

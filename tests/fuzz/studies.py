@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 
 from lightning_modules.data import sources
-from orchestrator import plain_yaml, plan, study_file, tables
+from orchestrator.cluster.resources import Fleet, Node
 from orchestrator.errors import Problem, Refused, StudyError
-from orchestrator.fleet import Fleet, Node
-from orchestrator.study import Study
+from orchestrator.files import plain_yaml
+from orchestrator.planning import plan
+from orchestrator.reporting import tables
+from orchestrator.study import yaml_file
+from orchestrator.study.schema import Study
 from tests.fuzz import mutations, odd_yaml, repairs
 from tests.fuzz.child import Case
 from tests.readme import blocks
@@ -112,7 +115,7 @@ def make_images(folder: Path, number: int, classes: int) -> None:
 
 
 def _shipped(folder: Path) -> list[dict[str, Any]]:
-    texts = [(study_file.STUDIES / f"{name}.yaml").read_text() for name in study_file.shipped()]
+    texts = [(yaml_file.STUDIES / f"{name}.yaml").read_text() for name in yaml_file.shipped()]
     found = [plain_yaml.parse(text).content for text in (*texts, blocks("yaml")[0])]
     return [
         {**content, "data": _data(folder), "training": {"batch_size": 16}, "search": {"trials_per_head": 3}}

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 from orchestrator.errors import StudyError
-from orchestrator.study import Study
+from orchestrator.study.schema import Study
 from tests.fuzz import repairs
-from tests.orchestrator.test_study_odd import REFUSED
-from tests.orchestrator.test_study_refusals import WRONG
+from tests.orchestrator.study.test_odd_studies import REFUSED
+from tests.orchestrator.study.test_refusals import WRONG
 
 
 def found(path: Path, text: str) -> list[tuple[str, str, str]]:

@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from lightning_modules import bodies, head_class
-from lightning_modules.angular import AngularHead
 from lightning_modules.data.batches import ImageBatches
 from lightning_modules.data.images import LabelledImages
 from lightning_modules.data.splits import TrialData, split
-from lightning_modules.embedding import EmbeddingModule, Recipe, Trunk
+from lightning_modules.heads.angular import AngularHead
+from lightning_modules.heads.base import EmbeddingModule, Recipe, Trunk
 
 HEADS: dict[str, dict[str, Any]] = {
     "softmax": {},

@@ -8,7 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
-from orchestrator import cluster, report, terms, winners
+from orchestrator.cluster import ray_session, run_options
+from orchestrator.reporting import report
+from orchestrator.stages import best_models
 
 PROGRAM = "from orchestrator.cli import main; main()"  # as `python -c` takes it
 SEARCH_ALONE = """
@@ -22,7 +24,7 @@ with alone():
 @contextmanager
 def alone() -> Iterator[None]:
     """As long as it lasts nothing follows the trials that this process launches."""
-    with patch.object(report, "write"), patch.object(winners, "examine"):
+    with patch.object(report, "write"), patch.object(best_models, "examine"):
         yield
 
 
@@ -32,8 +34,8 @@ def one_ray(cores: int = 2) -> Iterator[None]:
     short = TemporaryDirectory(prefix="heads-", ignore_cleanup_errors=True)  # sockets lie below it
     with (
         short as scratch,
-        cluster.local_ray(cores, 0, 30_000_000, Path(scratch)) as ray,
-        patch.object(cluster, "local_ray", lambda *given: nullcontext(ray)),
-        patch.object(terms, "refuse_connected"),
+        ray_session.local_ray(cores, 0, 30_000_000, Path(scratch)) as ray,
+        patch.object(ray_session, "local_ray", lambda *given: nullcontext(ray)),
+        patch.object(run_options, "refuse_connected"),
     ):
         yield

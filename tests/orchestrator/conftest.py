@@ -17,23 +17,26 @@ import numpy as np
 import pytest
 from ray import tune
 
-from lightning_modules.data import idx
-from orchestrator import budget, search, streams, training
-from orchestrator.event_log import Trial, read_events
-from orchestrator.events import Event
-from orchestrator.files import write_atomic
-from orchestrator.progress import Silent
-from orchestrator.records import StudyFolder
-from orchestrator.results import Results
-from orchestrator.study import Study
-from orchestrator.verdict.opening import open_test
+from lightning_modules.data.sources import idx
+from orchestrator.files.atomic import write_atomic
+from orchestrator.reporting.progress_view import Silent
+from orchestrator.search import schedulers
+from orchestrator.selection.results import Results
+from orchestrator.stages import launch
+from orchestrator.stages.sealed_test import open_test
+from orchestrator.storage.event_log import Trial, read_events
+from orchestrator.storage.events import Event
+from orchestrator.storage.study_folder import StudyFolder
+from orchestrator.study.schema import Study
+from orchestrator.system import streams
+from orchestrator.trials import tuner
 from tests.orchestrator.alone import alone, one_ray
 
 IMAGES, CLASSES = 120, 4
 DRIVER = """
 import sys
 from pathlib import Path
-from orchestrator.records import StudyFolder
+from orchestrator.storage.study_folder import StudyFolder
 with StudyFolder(Path(sys.argv[1])).writer() as writer:
     writer.append({"event": "start", "trial": "a-000", "head": "a", "index": 0, "seed": 0, "params": {}})
     print(writer.scratch, flush=True)
@@ -209,9 +212,9 @@ def opened(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Opene
     folder = StudyFolder(tmp_path_factory.mktemp("opened") / "small")
     shipped: dict[str, list[Any]] = {}
     looks: dict[str, list[Look]] = {}
-    train, with_parameters, trial_config = training.Session.train, tune.with_parameters, budget.trial_config
+    train, with_parameters, trial_config = tuner.Session.train, tune.with_parameters, schedulers.trial_config
 
-    def staged(session: training.Session, stage: training.Stage, *given: Any) -> None:
+    def staged(session: tuner.Session, stage: tuner.Stage, *given: Any) -> None:
         parts = {"small": "search", "small, confirmation": "confirmation"}
         shipped.setdefault(parts.get(stage.title, "final"), [])
         train(session, stage, *given)
@@ -226,11 +229,11 @@ def opened(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Opene
         return config
 
     with one_ray(), alone(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.Session, "train", staged)
+        patch.setattr(tuner.Session, "train", staged)
         patch.setattr(tune, "with_parameters", with_recorded)
-        patch.setattr(budget, "trial_config", recorded_config)
+        patch.setattr(schedulers, "trial_config", recorded_config)
         with watched(folder) as looks["launch"]:
-            search.launch(study, folder.root.parent)
+            launch.launch(study, folder.root.parent)
         with watched(folder) as looks["final models"]:
             sealed = open_test(folder.root, progress=StopAfterARun(folder))
             _ = sealed.test, sealed.leaderboard  # read now, before there is more

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from orchestrator.records import StudyFolder
+from orchestrator.storage.study_folder import StudyFolder
 from tests.orchestrator.alone import SEARCH_ALONE
 
 Found = TypeVar("Found")

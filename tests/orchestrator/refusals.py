@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import Problem, StudyError
-from orchestrator.study import Study
+from orchestrator.study.schema import Study
 
 LONGEST_MESSAGE = 20_000
 

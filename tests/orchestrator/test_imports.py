@@ -23,18 +23,18 @@ HOMES = {  # framework → the only files that may import it
         f"orchestrator/plots/{name}.py"
         for name in ("classes", "embedding", "margins", "search", "sphere", "spread", "style")
     },
-    "mpl_toolkits": {"orchestrator/plots/embedding.py"},
-    "plotly": {"orchestrator/report/page.py"},
-    "jinja2": {"orchestrator/report/page.py"},
-    "pytorch_metric_learning": {"lightning_modules/metric_learning.py"},
-    "safetensors": {"lightning_modules/blueprint.py"},
-    "pyarrow": {"orchestrator/vectors.py", "orchestrator/storage/bucket.py"},
-    "onnx": {"orchestrator/export.py"},
-    "onnxruntime": {"orchestrator/export.py"},
-    "onnxscript": {"orchestrator/export.py"},
-    "sklearn": {"lightning_modules/geometry/clusters.py", "orchestrator/plots/embedding.py"},
-    "optuna": {"orchestrator/searchers.py", "orchestrator/dashboard.py"},
-    "optuna_dashboard": {"orchestrator/dashboard.py"},
+    "mpl_toolkits": {"orchestrator/figures/embedding.py"},
+    "plotly": {"orchestrator/reporting/report/page.py"},
+    "jinja2": {"orchestrator/reporting/report/page.py"},
+    "pytorch_metric_learning": {"lightning_modules/heads/pml.py"},
+    "safetensors": {"lightning_modules/models/model_config.py"},
+    "pyarrow": {"orchestrator/inference/embed_dataset.py", "orchestrator/storage/bucket.py"},
+    "onnx": {"orchestrator/inference/export.py"},
+    "onnxruntime": {"orchestrator/inference/export.py"},
+    "onnxscript": {"orchestrator/inference/export.py"},
+    "sklearn": {"lightning_modules/metrics/clusters.py", "orchestrator/figures/embedding.py"},
+    "optuna": {"orchestrator/search/samplers.py", "orchestrator/reporting/dashboard.py"},
+    "optuna_dashboard": {"orchestrator/reporting/dashboard.py"},
     "ruamel": {f"orchestrator/{name}.py" for name in ("study_file", "plain_yaml", "yaml_values")},
     "typer": {
         f"orchestrator/cli/{name}.py" for name in ("__init__", "common", "running", "looking", "models", "remote")
@@ -172,9 +172,9 @@ def strangers(files: Iterable[Path], found: Callable[[Path], set[str]]) -> dict[
 
 
 def test_the_walk_sees_imports_at_the_top_and_in_functions() -> None:
-    assert "ray" in packages(Path("orchestrator/budget.py"), inside_functions=False)
-    assert "ray" in packages(Path("orchestrator/trial.py"))
-    assert "ray" not in packages(Path("orchestrator/trial.py"), inside_functions=False)
+    assert "ray" in packages(Path("orchestrator/search/schedulers.py"), inside_functions=False)
+    assert "ray" in packages(Path("orchestrator/trials/trial.py"))
+    assert "ray" not in packages(Path("orchestrator/trials/trial.py"), inside_functions=False)
     assert len(SOURCES) > 30
 
 

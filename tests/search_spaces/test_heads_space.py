@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 import lightning_modules
-from lightning_modules.embedding import EmbeddingModule, Recipe
-from search_spaces import bounds, rooms
+from lightning_modules.heads.base import EmbeddingModule, Recipe
+from search_spaces import angular_slack, class_separation
+from search_spaces.distributions import Choice, Range
 from search_spaces.heads import HEADS, TRAINING, Setting, feasibility, settings_of
-from search_spaces.parameters import Choice, Range
 
 CLASSES = [2, 3, 4, 5, 10, 26, 100, 157, 158, 400, 1000]
 DIMENSIONS = [2, 3, 4, 5, 8, 16, 64, 128, 512]
@@ -39,13 +39,11 @@ def test_auto_is_a_sound_space_for_any_classes_and_dimensions(head: str, name: s
 
 
 def test_every_head_file_has_a_space_and_every_space_a_head_file() -> None:
-    folder = Path(lightning_modules.__file__).parent
+    folder = Path(lightning_modules.__file__).parent / "heads"
     found = set()
     for path in folder.glob("*.py"):
         text = path.read_text(encoding="utf-8")
-        if path.stem not in ("angular", "metric_learning", "__init__") and (
-            "(EmbeddingModule)" in text or "(AngularHead)" in text
-        ):
+        if path.stem not in ("angular", "pml", "__init__") and ("(EmbeddingModule)" in text or "(AngularHead)" in text):
             found.add(path.stem)
     assert found == set(HEADS)
 
@@ -86,7 +84,9 @@ def test_two_dimensional_mnist_gets_margins_that_ten_classes_can_satisfy() -> No
     assert high("arcface", "margin_rad") == pytest.approx(0.9 * 0.6283, abs=1e-3)
     assert high("cosface", "margin_cos") == pytest.approx(0.172, abs=5e-4)
     assert high("sphereface", "margin_mult") == 2.0
-    assert HEADS["arcface"]["scale"].auto(10, 2).parameter == Range(bounds.smallest_scale(10), 128.0, log=True)
+    assert HEADS["arcface"]["scale"].auto(10, 2).parameter == Range(
+        class_separation.smallest_scale(10), 128.0, log=True
+    )
 
 
 SEARCHED = {
@@ -132,17 +132,17 @@ def test_what_makes_the_contest_equal_says_so(head: str, name: str) -> None:
     assert settings_of(head)[name].auto(10, 3).reason.endswith("four searched settings a head: an equal contest")
 
 
-@pytest.mark.parametrize("head", rooms.MARGINS)
+@pytest.mark.parametrize("head", angular_slack.MARGINS)
 @pytest.mark.parametrize(("classes", "dimensions"), SHAPES)
 def test_no_margin_that_auto_searches_leaves_less_than_a_tenth_of_the_room(
     head: str, classes: int, dimensions: int
 ) -> None:
     spaces = {name: setting.auto(classes, dimensions).parameter for name, setting in HEADS[head].items()}
-    angle = bounds.separation(classes, dimensions).angle_rad
+    angle = class_separation.separation(classes, dimensions).angle_rad
     ends = {name: (space.low, space.high) for name, space in spaces.items() if isinstance(space, Range)}
     for crossover in ends.get("crossover_rad", (0.0,)):
-        params = {rooms.MARGINS[head]: ends[rooms.MARGINS[head]][1], "crossover_rad": crossover}
-        assert rooms.share_of_room(head, params, angle) >= rooms.ROOM_KEPT - 1e-9
+        params = {angular_slack.MARGINS[head]: ends[angular_slack.MARGINS[head]][1], "crossover_rad": crossover}
+        assert angular_slack.share_of_room(head, params, angle) >= angular_slack.ROOM_KEPT - 1e-9
 
 
 REASONS = [

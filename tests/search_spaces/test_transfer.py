@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search_spaces import bounds, rooms
+from search_spaces import angular_slack, class_separation
 from search_spaces.heads import HEADS, settings_of
 from search_spaces.transfer import carried, typical_scale
 
@@ -21,7 +21,7 @@ def defaults(head: str, size: tuple[int, int]) -> dict[str, Any]:
 
 
 def angle(size: tuple[int, int]) -> float:
-    return bounds.separation(*size).angle_rad
+    return class_separation.separation(*size).angle_rad
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -32,7 +32,7 @@ def test_there_and_back_is_the_same(
 ) -> None:
     params = defaults(head, source) | {"scale": scale}
     if head in ("arcface", "cosface"):
-        params[rooms.MARGINS[head]] = fraction * rooms.infeasible_from(head, angle(source))
+        params[angular_slack.MARGINS[head]] = fraction * angular_slack.infeasible_from(head, angle(source))
     elif head == "hybrid":
         params |= {"margin_rad": fraction * angle(source), "crossover_rad": fraction * angle(source) / 2}
     back = carried(head, carried(head, params, source, target), target, source)
@@ -48,14 +48,14 @@ def test_to_the_same_place_nothing_changes(head: str, size: tuple[int, int]) -> 
     assert carried(head, params, size, size) == params
 
 
-@pytest.mark.parametrize("head", rooms.MARGINS)
+@pytest.mark.parametrize("head", angular_slack.MARGINS)
 @pytest.mark.parametrize("target", [(3, 2), (10, 2), (100, 3), (1000, 128)])
 def test_the_share_of_the_room_stays(head: str, target: tuple[int, int]) -> None:
     source = (10, 3)
     params = defaults(head, source)
     there = carried(head, params, source, target)
-    assert rooms.share_of_room(head, there, angle(target)) == pytest.approx(
-        rooms.share_of_room(head, params, angle(source)), rel=1e-6
+    assert angular_slack.share_of_room(head, there, angle(target)) == pytest.approx(
+        angular_slack.share_of_room(head, params, angle(source)), rel=1e-6
     )
 
 
@@ -86,14 +86,19 @@ def test_with_two_classes_a_scale_keeps_its_multiple_of_the_smallest(
     source: tuple[int, int], target: tuple[int, int]
 ) -> None:
     there = carried("cosface", {"scale": 12.0}, source, target)
-    assert there["scale"] == pytest.approx(12 * bounds.smallest_scale(target[0]) / bounds.smallest_scale(source[0]))
+    assert there["scale"] == pytest.approx(
+        12 * class_separation.smallest_scale(target[0]) / class_separation.smallest_scale(source[0])
+    )
 
 
 def test_an_infeasible_margin_stays_infeasible_by_the_same_ratio() -> None:
     there = carried("cosface", {"margin_cos": 0.35}, (10, 2), (10, 3))
-    here, least = rooms.infeasible_from("cosface", angle((10, 2))), rooms.infeasible_from("cosface", angle((10, 3)))
+    here, least = (
+        angular_slack.infeasible_from("cosface", angle((10, 2))),
+        angular_slack.infeasible_from("cosface", angle((10, 3))),
+    )
     assert there["margin_cos"] == pytest.approx(0.35 / here * least)
-    assert rooms.room("cosface", there, angle((10, 3))) == 0
+    assert angular_slack.room("cosface", there, angle((10, 3))) == 0
 
 
 def test_refuses_a_head_that_there_is_not() -> None:

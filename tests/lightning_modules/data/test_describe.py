@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lightning_modules.data import idx, mnist, sources, splits
+from lightning_modules.data import sources, splits
 from lightning_modules.data.images import DataError, LabelledImages
+from lightning_modules.data.sources import idx, mnist
 
 Encode = Callable[[np.ndarray], bytes]
 IMAGES = {"train": "train-images-idx3-ubyte.gz", "t10k": "t10k-images-idx3-ubyte"}

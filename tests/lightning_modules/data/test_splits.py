@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightning_modules.data import mnist
 from lightning_modules.data.images import DataError, LabelledImages
+from lightning_modules.data.sources import mnist
 from lightning_modules.data.splits import UnseenClassError, split, stratified, without
 
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
-from orchestrator import scratch
 from orchestrator.errors import CannotRun
-from orchestrator.records import StudyFolder, request_stop
+from orchestrator.files import scratch
 from orchestrator.storage import lease
 from orchestrator.storage.bucket import Bucket
-from orchestrator.storage.home import here, inside
+from orchestrator.storage.bucket_sync import here, inside
+from orchestrator.storage.study_folder import StudyFolder, request_stop
 
 EVENT = {"event": "start", "trial": "a-000", "head": "a", "index": 0, "seed": 0, "params": {}}
 Machine = Callable[[str], None]

@@ -12,10 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestrator.cli import app
-from orchestrator.records import StudyFolder
-from orchestrator.results import Results
+from orchestrator.selection.results import Results
 from orchestrator.storage.bucket import Bucket
-from orchestrator.storage.home import inside
+from orchestrator.storage.bucket_sync import inside
+from orchestrator.storage.study_folder import StudyFolder
 from tests.orchestrator.processes import PATIENCE_S, epochs_on_record, orchestrator, wait_until
 from tests.readme import BUCKET, placed
 

@@ -18,13 +18,13 @@ import wandb
 import wandb.apis.public
 from PIL import Image
 
-from orchestrator.event_log import Trial, apply
-from orchestrator.records import StudyFolder
-from orchestrator.results import Results
-from orchestrator.tracking import account, publish, remote
+from orchestrator.selection.results import Results
+from orchestrator.storage.event_log import Trial, apply
+from orchestrator.storage.study_folder import StudyFolder
+from orchestrator.tracking import connection, publish, remote_state
 from orchestrator.tracking import mirror as mirroring
 from orchestrator.tracking import sync as syncing
-from orchestrator.tracking.following import CLOSE_S
+from orchestrator.tracking.follower import CLOSE_S
 from orchestrator.tracking.mirror import Mirror
 from orchestrator.tracking.run import SAID, row_of
 from tests.orchestrator import processes
@@ -59,13 +59,13 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbSer
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits for a server are short, so that tests of servers that never answer are."""
-    monkeypatch.setitem(account.PATIENCE, "finish_timeout", 2.0)
-    monkeypatch.setattr(remote, "LAG_S", 0.0)
+    monkeypatch.setitem(connection.PATIENCE, "finish_timeout", 2.0)
+    monkeypatch.setattr(remote_state, "LAG_S", 0.0)
     monkeypatch.setattr(mirroring, "UPLOAD_S", 3.0)
     for module in (publish, syncing):
         monkeypatch.setattr(module, "UPLOAD_S", 3.0)
-    monkeypatch.setitem(account.PATIENCE, "init_timeout", 3.0)
-    monkeypatch.setattr(account, "ANSWER_S", 5.0)
+    monkeypatch.setitem(connection.PATIENCE, "init_timeout", 3.0)
+    monkeypatch.setattr(connection, "ANSWER_S", 5.0)
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import json
 import math
 from typing import Any
 
-from orchestrator import events
+from orchestrator.storage import events
 from orchestrator.tracking import fetch
-from orchestrator.tracking.remote import Held
+from orchestrator.tracking.remote_state import Held
 from orchestrator.tracking.run import SAID
 
 CONFIG = {"study_id": "ab12", "head": "softmax", "index": 0, "seed": 7, "settings": ["lr"], "lr": 0.01}

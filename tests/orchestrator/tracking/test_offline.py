@@ -14,14 +14,14 @@ import pytest
 import wandb
 from PIL import Image
 
-from orchestrator.event_log import Trial
-from orchestrator.files import write_atomic
-from orchestrator.records import StudyFolder
-from orchestrator.study import Study
-from orchestrator.tracking.following import CLOSE_S
-from orchestrator.tracking.inbox import Inbox
+from orchestrator.files.atomic import write_atomic
+from orchestrator.storage.event_log import Trial
+from orchestrator.storage.study_folder import StudyFolder
+from orchestrator.study.schema import Study
+from orchestrator.tracking.follower import CLOSE_S
 from orchestrator.tracking.mirror import Mirror
 from orchestrator.tracking.run import row_of
+from orchestrator.tracking.update_queue import Inbox
 from tests.orchestrator.tracking.wandb_files import read_run
 
 LABELS = np.arange(200) % 10

@@ -13,8 +13,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from orchestrator.cli import app
-from orchestrator.records import StudyFolder
-from orchestrator.results import Results
+from orchestrator.selection.results import Results
+from orchestrator.storage.study_folder import StudyFolder
 from tests.orchestrator.processes import PATIENCE_S
 from tests.orchestrator.tracking.conftest import (
     check_equal,

@@ -10,10 +10,10 @@ import pytest
 import wandb
 
 from orchestrator.errors import CannotRun
-from orchestrator.records import StudyFolder
-from orchestrator.results import Results
+from orchestrator.selection.results import Results
+from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.tracking import mirror as mirroring
-from orchestrator.tracking.following import CLOSE_S
+from orchestrator.tracking.follower import CLOSE_S
 from orchestrator.tracking.sync import sync
 from tests.orchestrator.tracking.conftest import Told, check_equal, epochs_of, pictures_of, run_of, wait_for
 from tests.wandb_server import Fault, WandbServer

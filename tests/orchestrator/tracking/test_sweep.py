@@ -13,12 +13,12 @@ import wandb
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.records import StudyFolder
-from orchestrator.study import Study
-from orchestrator.tracking import account, sweep
+from orchestrator.storage.study_folder import StudyFolder
+from orchestrator.study.schema import Study
+from orchestrator.tracking import connection, sweep
 from orchestrator.tracking.sweep import Place, config, merged
+from search_spaces.distributions import Choice, Parameter, Range, constant, parse
 from search_spaces.heads import known_heads
-from search_spaces.parameters import Choice, Parameter, Range, constant, parse
 from tests.wandb_server import Fault, WandbServer
 
 PATH = "someone/embedding-heads"
@@ -220,8 +220,8 @@ def test_a_place_is_of_one_server_project_and_entity(
     server: str, tracking: dict[str, str], is_known: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, study = StudyFolder(tmp_path), study_of({"arcface": {}}, tracking=tracking)
-    monkeypatch.setattr(account, "host", lambda: server)
-    monkeypatch.setattr(account, "api", lambda: SimpleNamespace(default_entity="whose-key-it-is"))
+    monkeypatch.setattr(connection, "host", lambda: server)
+    monkeypatch.setattr(connection, "api", lambda: SimpleNamespace(default_entity="whose-key-it-is"))
     assert Place.of(folder, study) is None
     HERE.keep(folder)
     assert Place.of(folder, study) == (HERE if is_known else None)
@@ -236,7 +236,7 @@ def test_a_new_sweep_holds_the_study_and_leaves_no_trace_in_this_process(
     for name in (names := ("WANDB_ENTITY", "WANDB_PROJECT")):
         monkeypatch.delenv(name, raising=False) if before is None else monkeypatch.setenv(name, before)
     known = {"entity": "someone", "project": "embedding-heads", "dir": tmp_path}
-    wandb.init(id="before", settings=wandb.Settings(**account.LEAN), **known).finish()
+    wandb.init(id="before", settings=wandb.Settings(**connection.LEAN), **known).finish()
     spaces = (study := study_of(SEVERAL)).spaces(4)
     capfd.readouterr()
     place = sweep.create(PATH, study, spaces, ["before"])

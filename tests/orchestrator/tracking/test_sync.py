@@ -12,10 +12,10 @@ import pytest
 import wandb
 
 from orchestrator.errors import CannotRun
-from orchestrator.event_log import Trial
-from orchestrator.records import StudyFolder
-from orchestrator.results import Results
-from orchestrator.tracking import account, workspace
+from orchestrator.selection.results import Results
+from orchestrator.storage.event_log import Trial
+from orchestrator.storage.study_folder import StudyFolder
+from orchestrator.tracking import connection, workspace
 from orchestrator.tracking import sync as syncing
 from orchestrator.tracking.run import About, TrialRun
 from orchestrator.tracking.sync import sync
@@ -181,7 +181,7 @@ def test_a_workspace_that_cannot_be_saved_is_no_reason_to_send_nothing(
     server: WandbServer, make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*given: Any) -> None:
-        raise account.Unavailable("no views today")
+        raise connection.Unavailable("no views today")
 
     monkeypatch.setattr(workspace, "_save", fail)
     said: list[str] = []

@@ -1,0 +1,1 @@
+"""One model on several processes: values of all workers, and batch norm over all of them."""

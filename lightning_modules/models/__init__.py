@@ -1,0 +1,1 @@
+"""A trained model: its folder on disk, the embedder that it becomes, and a gallery of identities."""

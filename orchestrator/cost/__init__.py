@@ -1,0 +1,1 @@
+"""How long a study takes and what it costs: throughput measured for some seconds, and a simulated schedule."""

@@ -1,0 +1,1 @@
+"""What is taken away: exported models, and the embeddings of a dataset."""

@@ -1,0 +1,243 @@
+"""Results: a study's folder, read. What `launch` returns, and what `best` and `status` print."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from orchestrator.errors import CannotRun, Problem
+from orchestrator.files.atomic import write_atomic
+from orchestrator.selection import as_json, ranking
+from orchestrator.selection.confirmation import Confirmation, ask_by_default
+from orchestrator.selection.sealed_results import Sealed
+from orchestrator.storage.bucket_sync import here
+from orchestrator.storage.event_log import Reader, Trial
+from orchestrator.storage.events import Event
+from orchestrator.storage.study_folder import StudyFolder
+from orchestrator.study.schema import Study
+from orchestrator.system.commands import ours
+
+T = TypeVar("T")
+
+
+class Results:
+    """What a study's folder tells, now: `trials`, `leaderboard`, `best`. Read again to see what has come since.
+
+    Raises CannotRun, when something is read, where a line of a record says nothing. damaged: whoever only looks may
+    have what is left; `damage` names what is not.
+    """
+
+    def __init__(self, root: str | Path, damaged: bool = False) -> None:
+        self._damaged, self._broken = damaged, dict[str, Problem]()
+        self.concluded = True  # False where its models or its report could not be made at the end of this run
+        self.folder = StudyFolder(here(root))
+        if not self.folder.exists():
+            fix = "name a study's folder, such as results/quick; launch makes one"
+            raise CannotRun([Problem(str(root), "a study's folder holds a study.yaml", "there is none", fix)])
+        self.study = Study.load(self.folder.study_file)
+
+    @cached_property
+    def _searched(self) -> tuple[Reader, list[Event]]:
+        reader = Reader(self.folder.trials_file)
+        return reader, self._events(reader)
+
+    @property
+    def trials(self) -> dict[str, Trial]:
+        """Every trial that was started, by its name."""
+        return self._searched[0].trials
+
+    @property
+    def events(self) -> list[Event]:
+        """What the record of the search says, line by line."""
+        return self._searched[1]
+
+    def _events(self, reader: Reader) -> list[Event]:
+        events = list(reader.news())
+        if not self._damaged:
+            reader.require_whole()
+        self._broken |= {problem.place: problem for problem in reader.damage}
+        return events
+
+    @property
+    def damage(self) -> list[Problem]:
+        """What of the study's files says nothing, once all records and the provenance have been read."""
+        _ = self.trials, self.confirmation, self.test, self.provenance
+        return [*self._broken.values()]
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """Where the numbers come from, as it was written at the launch and at every resume."""
+        return self._read(self.folder.provenance) or {}
+
+    def _read(self, reader: Callable[[], T | None]) -> T | None:
+        """What a reader of one file finds; None too where it is broken and that may be."""
+        try:
+            return reader()
+        except CannotRun as error:
+            if not self._damaged:
+                raise
+            self._broken |= {problem.place: problem for problem in error.problems}
+            return None
+
+    @property
+    def knows_classes(self) -> bool:
+        """Whether `num_classes` can be told."""
+        return "classes" in self.provenance or self.folder.embeddings.exists()
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes the data has. Raises CannotRun while nothing has begun."""
+        if "classes" in self.provenance:
+            return int(self.provenance["classes"])
+        if not self.knows_classes:
+            rule, fix = "a study that has begun knows its classes", ours("resume", self.folder)
+            raise CannotRun([Problem(str(self.folder), rule, "its search has not begun", fix)])
+        return int(self.folder.labels().max()) + 1  # at least: of a folder whose provenance is lost
+
+    @property
+    def planned(self) -> int:
+        return len(self.study.heads) * self.study.search.trials_per_head
+
+    @property
+    def searched(self) -> bool:
+        """Whether every trial of the search has ended."""
+        return sum(trial.status != "running" for trial in self.trials.values()) >= self.planned
+
+    @cached_property
+    def confirmation(self) -> Confirmation | None:
+        """What the best configurations reached on fresh seeds; None before it began."""
+        return Confirmation.read(self._events(Reader(self.folder.confirmation_file, self.trials)), self.trials)
+
+    @property
+    def chosen_after_a_look(self) -> bool:
+        """Whether a confirmation was asked for after the test images had been opened."""
+        return bool(self.confirmation and self.confirmation.asked_after(self.test.openings))
+
+    @cached_property
+    def test(self) -> Sealed:
+        """The sealed test, opened or not."""
+        return Sealed(self._events(Reader(self.folder.test_file, self.trials)), self.trials)
+
+    @property
+    def runs(self) -> list[tuple[str, Trial]]:
+        """Every trial on record, each with the part of the study it belongs to: search, confirmation or final."""
+        confirming = self.confirmation.runs if self.confirmation else {}
+        parts = {"search": self.trials, "confirmation": confirming, "final": self.test.runs}
+        return [(part, trial) for part, trials in parts.items() for trial in trials.values()]
+
+    @property
+    def finished(self) -> bool:
+        """Whether the search and the confirmation that the study asks for have ended."""
+        if not self.searched:
+            return False
+        if self.confirmation:
+            return self.confirmation.finished
+        return not ask_by_default(self.study, self.trials.values()).configurations
+
+    @cached_property
+    def leaderboard(self) -> list[ranking.Standing]:
+        """The heads, the best first: by the mean over fresh seeds once that is known."""
+        confirmed = self.confirmation.heads if self.confirmation else {}
+        return ranking.leaderboard(self.study.heads, self.trials.values(), confirmed)
+
+    @property
+    def best(self) -> dict[str, Trial]:
+        """Of each head that has one, the search's trial with the best configuration."""
+        return {row.head: row.best for row in self.leaderboard if row.best}
+
+    def others(self, best: Trial) -> tuple[float, ...]:
+        """What the other trials of a best trial's head have reached that ran to their end or were stopped early."""
+        found = (trial for trial in self.trials.values() if trial.head == best.head and trial.name != best.name)
+        return tuple(trial.objective or 0.0 for trial in found if trial.status in ("completed", "stopped"))
+
+    @staticmethod
+    def validation_measures(trial: Trial) -> dict[str, float | None]:
+        """The measures of a trial's last epoch, by the names that `analysis` gives them too."""
+        metrics = trial.epochs[-1]["metrics"]
+        return {name.removeprefix("val/"): value for name, value in metrics.items() if name.startswith("val/")}
+
+    def analysis(self, head: str) -> dict[str, Any] | None:
+        """Every measure of the embedding of a head's best trial, taken once, after the search; None before that."""
+        best = self.best.get(head)
+        known = self.folder.kept_analysis(head)
+        of_the_best = best and known and (known["trial"], known["epoch"]) == (best.name, best.last_epoch)
+        return known if of_the_best else None
+
+    def best_study(self, head: str) -> Study:
+        """A study that trains the best configuration of a head once more, alone, with the same seed."""
+        best = self.best[head]
+        training = self.study.training.model_dump() | {"seed": best.seed}
+        training |= {name: best.params[name] for name in training if name in best.params}
+        block = {name: value for name, value in best.params.items() if name not in training}
+        search = {"trials_per_head": 1, "searcher": "random", "scheduler": "none", "process_failures": 2}
+        content = self.study.model_dump() | {
+            "name": f"{self.study.name[: 64 - len(f'-best-{head}')]}-best-{head}".lower(),  # losses have capitals
+            "description": f"The best {head} of {self.study.name}.",
+            "heads": {head: block},
+            "training": training,
+            "search": search,
+            "confirmation": {},
+        }
+        return Study.model_validate(content)
+
+    def best_yaml(self, head: str) -> str:
+        """`best_study` as a file, with what it reached in its first lines."""
+        row = next(row for row in self.leaderboard if row.head == head)
+        return self.best_study(head).to_yaml(_comment(self.study, row, self.test))
+
+    def write_best(self) -> list[Path]:
+        """Writes `best/<head>.yaml` for each head, each a study to launch again; returns their paths.
+
+        None where a record is damaged: what was written from the whole one is better.
+        """
+        paths = list[Path]()
+        if self.damage:
+            return paths
+        for head in self.best:
+            path = self.folder.best / f"{head}.yaml"
+            write_atomic(path, self.best_yaml(head))
+            paths.append(path)
+        return paths
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `--json` prints."""
+        return as_json.of(self)
+
+
+def _comment(study: Study, row: ranking.Standing, test: Sealed) -> str:
+    """The first lines of a best file: what it reached, and how far that can be trusted."""
+    trial, images = row.best, f"{study.data.validation_images:,} validation images"
+    assert trial
+    lines = [f"The best {trial.head} of the study {study.name}: trial {trial.name}, seed {trial.seed}."]
+    if row.confirmed:
+        estimate = row.confirmed.estimate
+        spread = "" if estimate.half_width is None else f" ± {estimate.half_width:.4f} (95%)"
+        lines.append(
+            f"Cluster accuracy on {images}: {estimate.mean:.4f}{spread}, the mean over {estimate.n} fresh seeds."
+        )
+        lines.append(
+            f"With its own seed {trial.objective:.4f}, one of {row.counts[trial.status]} runs, so partly luck."
+        )
+        if row.confirmed.untold:
+            others = ", ".join(each.of_second for each in row.confirmed.untold)
+            lines.append(f"Not told apart at n = {estimate.n} from {others}.")
+    else:
+        lines.append(
+            f"Cluster accuracy {trial.objective:.4f} on {images} (n = 1 run, the best of"
+            f" {row.counts[trial.status]}: a fresh seed will likely score a little less)."
+        )
+    if trial.head in test.heads:
+        scored = test.heads[trial.head]
+        lines.append(f"On {scored.images:,} test images {scored.estimate}, trained on train and validation images.")
+        lines.append(test.sentence())
+    if study.search.scheduler == "pbt":
+        lines.append(
+            "PBT changed the settings while it trained: these are its last, and a run with them alone differs."
+        )
+    if trial.status != "completed":
+        lines.append(
+            f"This trial was {trial.status} after {len(trial.epochs)} epochs: no trial of the head ran to its end."
+        )
+    return "\n".join([*lines, "Run it again: orchestrator launch <this file>"])

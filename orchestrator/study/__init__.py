@@ -1,0 +1,1 @@
+"""What a study may say: its schema, its YAML file, and the rules that refuse what cannot be meant. Trains nothing."""

@@ -1,0 +1,98 @@
+"""What pydantic found wrong with a study, in the words of a study: place, rule, value and a fix that holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from orchestrator.errors import Problem, did_you_mean, shown
+from orchestrator.study.schema import Section, Study
+from search_spaces.heads import HEADS, is_head
+
+FIXES = {
+    "int_type": "write a whole number, without quotes or a point",
+    "float_type": "write a number, without quotes",
+    "finite_number": "write a number",
+    "string_type": "write a text",
+    "bool_type": "write true or false",
+    "dict_type": "write keys below it, one a line",
+    "model_type": "write keys below it, one a line",
+    "list_type": "write a list, such as [1, 2]",
+    "invalid_key": "write it as a text",
+    "too_long": "leave some out",
+    "string_too_long": "write a shorter one",
+    "string_too_short": "write a text",
+    "string_pattern_mismatch": "write something like my-study",
+}
+RULES = {
+    "dict_type": "must be a mapping of keys",
+    "model_type": "must be a mapping of keys",
+    "too_short": "must name at least one",
+    "too_long": "must have at most {max_length} entries",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_too_short": "must not be empty",
+    "missing": "is required",
+    "invalid_key": "a key must be a text",
+    "string_pattern_mismatch": "a name has small letters, digits, '.', '_' and '-', at most 64",
+}
+ADDED = {"name": " my-study", "heads": " with the heads to search, such as arcface:"}
+
+
+def translated(details: ErrorDetails) -> Problem:
+    """What pydantic found, in the words of a study."""
+    keys, kind = details["loc"], details["type"]
+    rule = details["msg"].replace("Input should be", "must be")
+    if kind in RULES:
+        rule = RULES[kind].format(**details.get("ctx") or {})
+    if kind == "missing":
+        return Problem(_place(keys), rule, "missing", f"add {keys[-1]}:{ADDED.get(str(keys[-1]), '')}")
+    if kind == "extra_forbidden":
+        rule = f"there is no such key in {_place(keys[:-1]) or 'a study'}"
+    return Problem(_place(keys), rule, shown(details["input"]), _fix(details))
+
+
+def _place(keys: Iterable[str | int]) -> str:
+    return ".".join(map(str, keys))
+
+
+def _fix(details: ErrorDetails) -> str:
+    keys, kind, context, given = details["loc"], details["type"], details.get("ctx") or {}, details["input"]
+    if kind == "extra_forbidden":
+        return _known_key(keys)
+    if kind == "literal_error":
+        return did_you_mean(given, [word.strip(" '") for word in context["expected"].replace(" or ", ",").split(",")])
+    if kind == "space":
+        return str(context["fix"])
+    if kind.startswith(("greater_than", "less_than")):
+        return "write a number in that range"
+    if kind == "too_short":
+        return f"name at least one of {', '.join(HEADS)}" if keys == ("heads",) else "write [accuracy]"
+    if keys == ("heads",) and isinstance(given, list) and _are_heads(given):
+        return "write heads: {" + ", ".join(f"{head}: " for head in given) + "}"
+    return FIXES.get(kind, "")
+
+
+def _are_heads(given: list[Any]) -> bool:
+    named = [each for each in given[:100] if isinstance(each, str) and is_head(each)]
+    return 0 < len(given) == len({*named})
+
+
+def _known_key(keys: tuple[str | int, ...]) -> str:
+    """A key that may stand there in place of an unknown one."""
+    section, dot, key = str(keys[-1]).partition(".")
+    if len(keys) == 1 and dot and section in Study.model_fields:
+        below = {*_known((section,))}
+        return f"write {key}: below {section}:" if key in below else f"below {section}: {did_you_mean(key, below)}"
+    return did_you_mean(keys[-1], _known(keys[:-1]))
+
+
+def _known(keys: Iterable[str | int]) -> Iterable[str]:
+    """The keys that may stand at a place of a study."""
+    model: Any = Study
+    for key in keys:
+        fields = getattr(model, "model_fields", None)
+        model = fields[str(key)].annotation if fields else get_args(model)[-1]  # of a mapping, what its keys hold
+    return model.model_fields if isinstance(model, type) and issubclass(model, BaseModel) else Section.model_fields

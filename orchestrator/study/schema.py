@@ -1,0 +1,309 @@
+"""Study: the one typed description of a search. What may stand in a study's YAML, with every default.
+
+Parameters that may be searched keep the form in which they were written (W&B's sweep syntax, or `auto`); `spaces`
+turns them into distributions once the number of classes is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from orchestrator.files.paths import local
+from orchestrator.study.field_types import AUTO as AUTO
+from orchestrator.study.field_types import (
+    FEW,
+    LARGEST_BATCH,
+    MOST_SEEDS,
+    SMALLEST_BATCH,
+    Chips,
+    Constant,
+    Cores,
+    Count,
+    Currency,
+    FilePath,
+    Gpus,
+    LongText,
+    Price,
+    Seed,
+    SeedsOrAuto,
+    Space,
+    Text,
+    WholeOrAuto,
+)
+from search_spaces import distributions
+from search_spaces.heads import TRAINING, settings_of
+
+AS_WRITTEN = "as the study says"
+DEVICES = ("cpu", "gpu", "tpu")
+MOST_SEARCHED = 5  # parameters of one head; more cannot be searched with an equal, affordable budget
+
+
+class Section(BaseModel):
+    """A part of a study: unknown keys are refused, and 3 is not "3"."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Data(Section):
+    """Where the images come from. path: the folder of an idx source, relative to the study's file.
+
+    unseen_classes: classes whose images are neither trained nor validated on, as identities that are new to the model;
+    the others are numbered anew.
+    """
+
+    source: Literal["mnist", "idx"] = "mnist"
+    path: FilePath | None = None
+    validation_images: Count = 10_000
+    split_seed: Seed = 0
+    unseen_classes: Annotated[list[Seed], Field(max_length=10_000)] = []
+
+    @property
+    def folder(self) -> Path | None:
+        """Where an idx source lies. Raises StudyError for what no folder can be called."""
+        return local(self.path, "data.path") if self.path else None
+
+
+class Body(Section):
+    """The network under the heads. width and hidden belong to strided, depth to reference."""
+
+    name: Literal["strided", "reference"] = "strided"
+    width: Annotated[int, Field(ge=1, le=1024)] | None = None
+    hidden: Annotated[int, Field(ge=0, le=65_536)] | None = None
+    depth: Annotated[int, Field(ge=1, le=100)] | None = None
+
+    def options(self) -> dict[str, int]:
+        return self.model_dump(exclude={"name"}, exclude_none=True)
+
+
+class Training(Section):
+    """How every head is trained; a head's own block overrides what may be searched.
+
+    shift_px: by how many pixels training images are moved at most, each anew in every epoch; 0 for not at all.
+    """
+
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = 12
+    batch_size: Annotated[int, Field(ge=SMALLEST_BATCH, le=LARGEST_BATCH)] = 128
+    shift_px: Annotated[int, Field(ge=0, le=64)] = 1
+    seed: WholeOrAuto = AUTO
+    lr: Space = AUTO
+    weight_decay: Space = AUTO
+    warmup_share: Space = AUTO
+    margin_warmup_epochs: Space = AUTO
+
+
+class Search(Section):
+    """How configurations are chosen and stopped. Every head gets the same number of trials.
+
+    joint: one searcher over head and settings, which gives the trials to the heads that promise most. objectives: with
+    separation beside accuracy, the searcher looks for the whole front. allow_unequal: heads may search more than
+    MOST_SEARCHED settings. stalled_after_s: how long a trial may report nothing before its process is ended; 0 is for
+    ever. process_failures: how often a trial that the machine broke off begins again at once. most_failures: how many
+    trials may fail by themselves before the search ends. start_at: configurations that the first trials take, such as
+    --start-from finds.
+    """
+
+    trials_per_head: Annotated[int, Field(ge=1, le=100_000)] = 20
+    searcher: Literal["tpe", "random", "grid"] = "tpe"
+    scheduler: Literal["asha", "pbt", "none"] = "asha"
+    seed: Seed = 0
+    concurrent_trials: WholeOrAuto = AUTO
+    start_from_defaults: bool = True
+    grid_points: Annotated[int, Field(ge=2, le=100)] = 3
+    grace_epochs: Count = 1
+    reduction_factor: Annotated[int, Field(ge=2, le=16)] = 3
+    perturb_every_epochs: Count = 1
+    process_failures: Annotated[int, Field(ge=0, le=100)] = 2
+    stalled_after_s: WholeOrAuto = AUTO
+    most_failures: WholeOrAuto = AUTO
+    joint: bool = False
+    objectives: Annotated[list[Literal["accuracy", "separation"]], Field(min_length=1)] = ["accuracy"]
+    allow_unequal: bool = False
+    start_at: Annotated[dict[str, Annotated[dict[str, Constant], FEW]], FEW] = {}
+
+
+class Confirmation(Section):
+    """The best `top` configurations of each head again, on `seeds` fresh seeds; `auto` costs about the search again.
+
+    0 confirms nothing. racing: a configuration that is clearly behind gets no further seeds.
+    """
+
+    top: WholeOrAuto = AUTO
+    seeds: SeedsOrAuto = AUTO
+    racing: bool = False
+
+
+class SealedTest(Section):
+    """The sealed test: each head's best, trained on train and validation images on so many seeds."""
+
+    seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS)] = 3
+
+
+class HeadProfile(Section):
+    """What one trial of a head gets, where that differs from the other heads."""
+
+    cpu: Cores | None = None
+    gpu: Gpus | None = None
+    tpu: Chips | None = None
+    workers: Annotated[int, Field(ge=1, le=1024)] | None = None
+
+
+class Profile(Section):
+    """What one trial gets: cores, GPUs (a share of one, or whole ones), TPU chips.
+
+    workers: so many processes, each of which gets that much, share every batch of the trial.
+    """
+
+    cpu: Cores = 1.0
+    gpu: Gpus = 0.0
+    tpu: Chips = 0
+    workers: Annotated[int, Field(ge=1, le=1024)] = 1
+
+    def requested(self) -> dict[str, float]:
+        """As Ray is asked for it, for each worker."""
+        return {name: amount for name in DEVICES if (amount := getattr(self, name))}
+
+    @property
+    def accelerator(self) -> str:
+        """What trains on it, never "auto": a trial without a GPU may well see one."""
+        return "cuda" if self.gpu else "tpu" if self.tpu else "cpu"
+
+
+class Prices(Section):
+    """What an hour of one core, one GPU or one TPU chip costs; what has no price counts nothing."""
+
+    currency: Currency = "USD"
+    cpu_hour: Price | None = None
+    gpu_hour: Price | None = None
+    tpu_hour: Price | None = None
+
+    def given(self) -> dict[str, float]:
+        """The price of an hour of each kind that has one: cpu, gpu, tpu."""
+        prices = {kind: getattr(self, f"{kind}_hour") for kind in DEVICES}
+        return {kind: price for kind, price in prices.items() if price is not None}
+
+
+class Resources(Profile):
+    """What every trial gets; heads: what differs for some, as large ones on GPUs and small ones on cores.
+
+    prices: only for the estimate of a plan.
+    """
+
+    heads: Annotated[dict[str, HeadProfile], FEW] = {}
+    prices: Prices = Prices()
+
+    def of(self, head: str) -> Profile:
+        """What a trial of a head gets."""
+        own = self.heads.get(head, HeadProfile())
+        given = {
+            name: getattr(self, name) if (amount := getattr(own, name)) is None else amount
+            for name in Profile.model_fields
+        }
+        return Profile(**given)
+
+
+class Tracking(Section):
+    """The Weights & Biases mirror. Keys are W&B's own affair (environment or netrc), never a study's."""
+
+    mode: Literal["offline", "online", "off"] = "offline"
+    project: Text = "embedding-heads"
+    entity: Text | None = None
+    pictures: bool = True
+    system_metrics: bool = False
+
+
+@dataclass(frozen=True)
+class Searched:
+    """One parameter of one head, ready to be searched. when: read only if that other one has that value."""
+
+    parameter: distributions.Parameter
+    start: distributions.Value
+    reason: str
+    when: tuple[str, distributions.Value] | None = None
+
+
+class Study(Section):
+    """A search, whole. Load one with `Study.load`; every field has a default but name and heads."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+    heads: Annotated[dict[str, Annotated[dict[str, Space], FEW]], Field(min_length=1, max_length=100)]
+    description: LongText = ""
+    data: Data = Data()
+    embedding_dim: Annotated[int, Field(ge=2, le=65_536)] = 3
+    body: Body = Body()
+    training: Training = Training()
+    search: Search = Search()
+    confirmation: Confirmation = Confirmation()
+    test: SealedTest = SealedTest()
+    resources: Resources = Resources()
+    tracking: Tracking = Tracking()
+
+    @classmethod
+    def load(cls, source: str | Path, overrides: Iterable[str] = ()) -> Study:
+        """The study in a YAML file, or a shipped one by its name; overrides are like "training.epochs=3".
+
+        Raises StudyError, which names every problem with its file, line, place, rule, value and a fix.
+        """
+        from orchestrator.study.yaml_file import load
+
+        return load(source, overrides)
+
+    def to_yaml(self, comment: str = "") -> str:
+        """The study as YAML that `load` reads back to an equal one."""
+        from orchestrator.study.yaml_file import dump
+
+        return dump(self, comment)
+
+    def spaces(self, num_classes: int) -> dict[str, dict[str, Searched]]:
+        """For each head, every parameter of it: searched, or constant."""
+        return {head: self._space(head, num_classes) for head in self.heads}
+
+    def searched(self) -> dict[str, dict[str, Searched]]:
+        """For each head, the parameters that are no constants; which they are does not depend on the classes."""
+        return {
+            head: {name: item for name, item in space.items() if not item.parameter.is_constant}
+            for head, space in self.spaces(num_classes=10).items()
+        }
+
+    def _space(self, head: str, num_classes: int) -> dict[str, Searched]:
+        """Without the settings that are never read, for what they depend on never has that value."""
+        space: dict[str, Searched] = {}
+        for name, setting in settings_of(head).items():
+            when = setting.when
+            if when:
+                decides = space[when[0]].parameter
+                if not decides.contains(when[1]):
+                    continue
+                when = None if decides.is_constant else when
+            auto, written = setting.auto(num_classes, self.embedding_dim), self._written(head, name)
+            if written == AUTO:
+                space[name] = Searched(auto.parameter, auto.start, auto.reason, when)
+                continue
+            parameter = distributions.parse(written)
+            space[name] = Searched(parameter, nearest(parameter, auto.start), AS_WRITTEN, when)
+        return space
+
+    def _written(self, head: str, name: str) -> Any:
+        """What the study says of a setting of a head."""
+        return meant(self.heads[head]).get(name, getattr(self.training, name, AUTO) if name in TRAINING else AUTO)
+
+
+def meant(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Settings of a head as they were given; a scale alone also means the magnitude that reads it."""
+    return {"magnitude": "fixed", **given} if "scale" in given else given
+
+
+def nearest(parameter: distributions.Parameter, default: distributions.Value) -> distributions.Value:
+    """The default where a space holds it, else what comes nearest to it."""
+    if parameter.contains(default):
+        return default
+    if isinstance(parameter, distributions.Range) and isinstance(default, int | float):
+        return parameter.clipped(default)
+    numbers = [each for each in parameter.values if isinstance(each, int | float) and not isinstance(each, bool)]
+    if numbers and isinstance(default, int | float):
+        return min(numbers, key=lambda each: abs(each - default))
+    return parameter.values[0]

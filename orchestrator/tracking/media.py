@@ -1,0 +1,71 @@
+"""What a W&B run gets at its end: the embedding in space, as a table, and as an animation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.figures.animation import gif
+from orchestrator.figures.embedding import Panel, embedding_png
+from orchestrator.figures.style import class_colour
+from orchestrator.storage.event_log import Trial
+from orchestrator.storage.events import Event
+from orchestrator.storage.study_folder import StudyFolder
+
+MOST_RECALLED = 24  # epochs of a trial, but for the best: a film needs no more
+Points = NDArray[np.float16]
+
+
+@dataclass
+class Keepsakes:
+    """The pictures of one run, kept as they are drawn, so that none is drawn twice. labels: of the sampled images."""
+
+    labels: NDArray[np.int64]
+    frames: dict[int, bytes] = field(default_factory=dict)  # by epoch, PNG
+    objectives: dict[int, float] = field(default_factory=dict)
+    last: Points | None = None
+
+    def draw(self, trial: Trial, row: Event, points: Points) -> bytes:
+        """The PNG of the embedding after an epoch."""
+        title = f"{trial.name}, epoch {row['epoch']}: {row['objective']:.4f}"
+        self.frames[row["epoch"]] = png = embedding_png(Panel(points, self.labels, title))
+        self.objectives[row["epoch"]] = row["objective"]
+        if row["epoch"] == max(self.frames):
+            self.last = points
+        return png
+
+    def recall(self, trial: Trial, folder: StudyFolder) -> None:
+        """Draws what is missing: of a trial with many epochs some, evenly spaced, with the best and the last."""
+        best = max(trial.epochs, key=lambda row: float(row["objective"]), default=None)
+        step = -(-len(trial.epochs) // MOST_RECALLED)
+        wanted = [row for row in trial.epochs if (trial.last_epoch - row["epoch"]) % max(1, step) == 0 or row is best]
+        for row in wanted:
+            points = folder.embedding(trial.name, row["epoch"]) if row["epoch"] not in self.frames else None
+            if points is not None:
+                self.draw(trial, row, points)
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch with the highest objective, the first of several."""
+        return max(sorted(self.objectives), key=lambda epoch: self.objectives[epoch])
+
+    def animation(self) -> bytes:
+        """All frames in order, as a GIF."""
+        return gif([self.frames[epoch] for epoch in sorted(self.frames)])
+
+    def table(self) -> tuple[list[str], list[list[float]]]:
+        """Columns and rows of the last embedding: its coordinates and the class."""
+        assert self.last is not None
+        columns = [*(f"x{number}" for number in range(1, self.last.shape[1] + 1)), "label"]
+        rows = [[*map(float, point), int(label)] for point, label in zip(self.last, self.labels, strict=True)]
+        return columns, rows
+
+    def cloud(self) -> Any:
+        """The last embedding (n, 6) of a 3-D head: x, y, z, red, green, blue; None in other dimensions."""
+        if self.last is None or self.last.shape[1] != 3:
+            return None
+        colours = np.array([[int(class_colour(label)[n : n + 2], 16) for n in (1, 3, 5)] for label in self.labels])
+        return np.concatenate([self.last.astype(np.float64), colours], axis=1)

@@ -1,0 +1,109 @@
+"""How Ray ends: nothing that refers to it may be collected by another thread meanwhile, and no thread is left."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import threading
+import weakref
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from orchestrator.cluster import ray_session
+from orchestrator.errors import CannotRun
+from orchestrator.system.ray_daemons import Daemons
+from orchestrator.system.ray_thread import NAME
+
+
+class Reference:
+    """Stands for an object reference of Ray's; it refers to itself, so that only the collector finds it."""
+
+    def __init__(self) -> None:
+        self.cycle = self
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_nothing_is_left_to_collect_while_ray_shuts_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, enabled: bool
+) -> None:
+    seen: list[tuple[bool, Any]] = []
+    monkeypatch.setattr(ray, "init", lambda *given, **settings: None)
+    monkeypatch.setattr(ray, "shutdown", lambda: seen.append((gc.isenabled(), garbage())))
+    if not enabled:
+        gc.disable()
+    try:
+        with ray_session.local_ray(1, 0, 0, tmp_path):
+            garbage = weakref.ref(Reference())
+        assert seen == [(False, None)]
+        assert gc.isenabled() == enabled
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_ray_that_is_left_behind_is_not_asked_for_anything_when_the_process_exits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: bool
+) -> None:
+    from ray._private import worker
+    from ray.tune import registry
+
+    begun, kept = list[bool](), [worker.shutdown, registry._unregister_all]
+    monkeypatch.setattr(ray, "init", lambda *given, **settings: begun.append(True))
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.setattr(Daemons, "gone", lambda known: gone and bool(begun))
+    monkeypatch.setattr(atexit, "unregister", lambda function: function in kept and kept.remove(function))
+    with ray_session.local_ray(1, 0, 0, tmp_path) as beside:
+        pass
+    beside.close()
+    assert bool(kept) != gone
+
+
+def raising(error: BaseException) -> None:
+    raise error
+
+
+@pytest.mark.parametrize("error", [ConnectionError(), RuntimeError("\n"), ValueError("no such address")])
+def test_a_cluster_that_does_not_answer_is_told_with_or_without_words(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(ray, "init", lambda *given, **settings: raising(error))
+    with pytest.raises(CannotRun, match=f"there:6379: {type(error).__name__}"), ray_session.joined("there:6379"):
+        pass
+    assert not threads()
+
+
+@pytest.mark.parametrize("error", [OSError("no route"), SystemExit(1), ImportError("another version")])
+def test_whatever_keeps_it_from_being_joined_leaves_no_thread(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    monkeypatch.setattr(ray, "init", lambda *given, **settings: raising(error))
+    with pytest.raises(type(error)), ray_session.joined("there:6379"):
+        pass
+    assert not threads()
+
+
+def test_one_that_is_joined_after_all_is_left_where_nobody_waits_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers, left = threading.Event(), threading.Event()
+    monkeypatch.setattr(ray, "init", lambda *given, **settings: answers.wait(60))
+    monkeypatch.setattr(ray, "shutdown", left.set)
+    monkeypatch.setattr(ray_session, "IDLE_S", 0.0)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        ray_session.joined("there:6379", lambda: raising(KeyboardInterrupt())),
+    ):
+        pass
+    assert threads()
+    answers.set()
+    assert left.wait(60)
+    assert not threads()
+
+
+def threads() -> list[threading.Thread]:
+    """Those for what Ray does, that do not end in a moment."""
+    found = [thread for thread in threading.enumerate() if thread.name == NAME]
+    for thread in found:
+        thread.join(1)
+    return [thread for thread in found if thread.is_alive()]
