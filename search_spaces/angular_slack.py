@@ -2,7 +2,8 @@
 
 Room: the half-angle ρ around its centre that a class may occupy while its logit still wins against a neighbour at
 angle α. It solves target(ρ) = cos(α − ρ): α/2 without a margin, and 0 where no arrangement of the classes can
-satisfy the loss. α comes from `class_separation.separation`; the heads' formulas stand in lightning_modules/heads/<head>.py.
+satisfy the loss. α comes from `class_separation.separation`; the heads' formulas stand in
+lightning_modules/heads/<head>.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """How far apart C classes can be in D dimensions, and which scales can work. Geometry, numpy only.
 
 α(C, D) is the largest possible smallest angle between C directions in D dimensions. Few values of it are proven;
-between them stand the arrangements that `spherical_codes` finds, at most α, and bounds that no arrangement can pass, at least α.
+between them stand the arrangements that `spherical_codes` finds, at most α, and bounds that no arrangement can pass,
+at least α.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A kept model to take away: vectors of images, and whether two images are of one identity. Nothing is retrained.
 
-A folder that `model_config.save` has written is enough; nothing in it is unpickled. The thresholds that come with a kept
-model are calibrated on validation images of classes that training has seen. For identities that it has not seen the
-real false-accept rate is usually higher: calibrate on images of your own.
+A folder that `model_config.save` has written is enough; nothing in it is unpickled. The thresholds that come with a
+kept model are calibrated on validation images of classes that training has seen. For identities that it has not seen
+the real false-accept rate is usually higher: calibrate on images of your own.
 """
 
 from __future__ import annotations

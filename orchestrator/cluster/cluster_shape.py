@@ -91,10 +91,11 @@ class _KubeRay(BaseModel):
 def problems(written: Written) -> list[Problem]:
     """What in a cluster's YAML is not there or of another type, each with its line."""
     content: Mapping[str, Any] = written.content
+    model = _KubeRay if content.get("kind") == KIND else _RayCluster
     try:
-        (_KubeRay if content.get("kind") == KIND else _RayCluster).model_validate(content)
+        model.model_validate(content)
     except ValidationError as error:
-        found = (translated(details) for details in error.errors()[:MOST_PROBLEMS])
+        found = (translated(details, model) for details in error.errors()[:MOST_PROBLEMS])
         return [replace(each, line=_line(written, each.place)) for each in found]
     return []
 

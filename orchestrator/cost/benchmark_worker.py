@@ -1,7 +1,8 @@
 """A process of a calibration: trains a head for some seconds as a trial does, and tells how long what took.
 
 Run as `python -m orchestrator.cost.benchmark_worker SPAWNED`, by `benchmark` alone. Reads a study, then names of
-heads, a line each; answers each with a line of JSON. What it writes, it writes to the temporary folder that it was given.
+heads, a line each; answers each with a line of JSON. What it writes, it writes to the temporary folder that it was
+given.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from typing import Protocol, TextIO, cast
+from typing import TextIO, cast
 
 from rich.table import Table
 
@@ -14,26 +14,9 @@ from orchestrator.search.allocation import ANY
 from orchestrator.storage.event_log import Trial
 from orchestrator.storage.events import Event
 from orchestrator.system.streams import steadfast
+from orchestrator.trials.progress import Progress
 
 FURTHER = "\n    "  # before all lines of a message but the first: whatever is told in it looks like no other message
-
-
-class Progress(Protocol):
-    """What a search tells while it runs. `trials` is the record so far and is kept up to date by the caller."""
-
-    def begin(
-        self, name: str, heads: Mapping[str, int], trials: Mapping[str, Trial], epochs: int, slots: int
-    ) -> None: ...
-
-    def started(self, trial: Trial) -> None: ...
-
-    def epoch(self, trial: Trial, row: Event) -> None: ...
-
-    def ended(self, trial: Trial) -> None: ...
-
-    def say(self, message: str) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class Silent:

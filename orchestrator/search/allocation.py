@@ -23,8 +23,7 @@ from orchestrator.search.samplers import (
     starting_point,
     told_apart,
 )
-from orchestrator.selection.ranking import SEPARATION
-from orchestrator.storage.event_log import Trial
+from orchestrator.storage.event_log import SEPARATION, Trial
 from orchestrator.storage.events import Event
 from orchestrator.study.schema import Study, meant, nearest
 

@@ -13,12 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.storage.event_log import Trial
+from orchestrator.storage.event_log import SEPARATION, Trial
 
 if TYPE_CHECKING:
     from orchestrator.selection.confirmation import Confirmed
-
-SEPARATION = "val/separation"
 
 
 @dataclass(frozen=True)

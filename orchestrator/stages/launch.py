@@ -10,7 +10,7 @@ from orchestrator.files.atomic import write_atomic
 from orchestrator.planning import continuity, plan, provenance
 from orchestrator.planning.plan import Plan
 from orchestrator.reporting import report
-from orchestrator.reporting.progress_view import Progress, Silent
+from orchestrator.reporting.progress_view import Silent
 from orchestrator.search.allocation import Contest, planned_trials
 from orchestrator.selection import boundary_optima, confirmation
 from orchestrator.selection.confirmation import Confirmation
@@ -27,6 +27,7 @@ from orchestrator.system.commands import ours
 from orchestrator.system.signals import StopSignals
 from orchestrator.tracking.follower import following
 from orchestrator.trials import tuner
+from orchestrator.trials.progress import Progress
 from orchestrator.trials.tuner import Session, Stage
 
 

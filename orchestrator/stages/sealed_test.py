@@ -20,7 +20,7 @@ from orchestrator.errors import CannotRun, Problem
 from orchestrator.planning import continuity, provenance
 from orchestrator.planning.plan import Plan
 from orchestrator.reporting import report
-from orchestrator.reporting.progress_view import Progress, Silent
+from orchestrator.reporting.progress_view import Silent
 from orchestrator.selection.replicates import Asked, configuration_of, fresh_seeds
 from orchestrator.selection.results import Results
 from orchestrator.stages import test_images
@@ -33,6 +33,7 @@ from orchestrator.system.commands import ours
 from orchestrator.system.signals import StopSignals
 from orchestrator.tracking.follower import following
 from orchestrator.trials import checkpoints, trial, tuner
+from orchestrator.trials.progress import Progress
 from orchestrator.trials.tuner import Stage
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Status = Literal["running"] | Ended
 MOST_BYTES = 2**24  # of a line: a traceback or a thousand configurations need far less
 BLOCK_BYTES = 2**16
+SEPARATION = "val/separation"
 RULE = "every line of a record but an unfinished last one says what happened"
 RESTORE = "put the file back from a copy; without one, to remove the line gives up what it said"
 

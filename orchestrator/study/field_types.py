@@ -17,6 +17,7 @@ from search_spaces import distributions
 AUTO = "auto"
 SMALLEST_BATCH, LARGEST_BATCH = 16, 2**20
 SMALLEST_SHARE = 1e-4  # of a core or a GPU: Ray counts no smaller ones
+MOST_SEARCHED = 5  # parameters of one head; more cannot be searched with an equal, affordable budget
 MOST_SEEDS = 1000  # of one configuration: their mean is known to a thirtieth of their spread
 
 

@@ -9,7 +9,6 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from orchestrator.errors import Problem, did_you_mean, shown
-from orchestrator.study.schema import Section, Study
 from search_spaces.heads import HEADS, is_head
 
 FIXES = {
@@ -41,8 +40,8 @@ RULES = {
 ADDED = {"name": " my-study", "heads": " with the heads to search, such as arcface:"}
 
 
-def translated(details: ErrorDetails) -> Problem:
-    """What pydantic found, in the words of a study."""
+def translated(details: ErrorDetails, model: type[BaseModel]) -> Problem:
+    """What pydantic found, in the words of a study. model: what the whole file was read as."""
     keys, kind = details["loc"], details["type"]
     rule = details["msg"].replace("Input should be", "must be")
     if kind in RULES:
@@ -51,17 +50,17 @@ def translated(details: ErrorDetails) -> Problem:
         return Problem(_place(keys), rule, "missing", f"add {keys[-1]}:{ADDED.get(str(keys[-1]), '')}")
     if kind == "extra_forbidden":
         rule = f"there is no such key in {_place(keys[:-1]) or 'a study'}"
-    return Problem(_place(keys), rule, shown(details["input"]), _fix(details))
+    return Problem(_place(keys), rule, shown(details["input"]), _fix(details, model))
 
 
 def _place(keys: Iterable[str | int]) -> str:
     return ".".join(map(str, keys))
 
 
-def _fix(details: ErrorDetails) -> str:
+def _fix(details: ErrorDetails, model: type[BaseModel]) -> str:
     keys, kind, context, given = details["loc"], details["type"], details.get("ctx") or {}, details["input"]
     if kind == "extra_forbidden":
-        return _known_key(keys)
+        return _known_key(keys, model)
     if kind == "literal_error":
         return did_you_mean(given, [word.strip(" '") for word in context["expected"].replace(" or ", ",").split(",")])
     if kind == "space":
@@ -80,19 +79,19 @@ def _are_heads(given: list[Any]) -> bool:
     return 0 < len(given) == len({*named})
 
 
-def _known_key(keys: tuple[str | int, ...]) -> str:
+def _known_key(keys: tuple[str | int, ...], model: type[BaseModel]) -> str:
     """A key that may stand there in place of an unknown one."""
     section, dot, key = str(keys[-1]).partition(".")
-    if len(keys) == 1 and dot and section in Study.model_fields:
-        below = {*_known((section,))}
+    if len(keys) == 1 and dot and section in model.model_fields:
+        below = {*_known((section,), model)}
         return f"write {key}: below {section}:" if key in below else f"below {section}: {did_you_mean(key, below)}"
-    return did_you_mean(keys[-1], _known(keys[:-1]))
+    return did_you_mean(keys[-1], _known(keys[:-1], model))
 
 
-def _known(keys: Iterable[str | int]) -> Iterable[str]:
+def _known(keys: Iterable[str | int], root: type[BaseModel]) -> Iterable[str]:
     """The keys that may stand at a place of a study."""
-    model: Any = Study
+    model: Any = root
     for key in keys:
         fields = getattr(model, "model_fields", None)
         model = fields[str(key)].annotation if fields else get_args(model)[-1]  # of a mapping, what its keys hold
-    return model.model_fields if isinstance(model, type) and issubclass(model, BaseModel) else Section.model_fields
+    return model.model_fields if isinstance(model, type) and issubclass(model, BaseModel) else ()

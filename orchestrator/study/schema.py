@@ -40,7 +40,6 @@ from search_spaces.heads import TRAINING, settings_of
 
 AS_WRITTEN = "as the study says"
 DEVICES = ("cpu", "gpu", "tpu")
-MOST_SEARCHED = 5  # parameters of one head; more cannot be searched with an equal, affordable budget
 
 
 class Section(BaseModel):
@@ -250,7 +249,7 @@ class Study(Section):
         """
         from orchestrator.study.yaml_file import load
 
-        return load(source, overrides)
+        return load(cls, source, overrides)
 
     def to_yaml(self, comment: str = "") -> str:
         """The study as YAML that `load` reads back to an equal one."""

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import Problem, did_you_mean, first, shown
-from orchestrator.study.field_types import LARGEST_BATCH
-from orchestrator.study.schema import AUTO, MOST_SEARCHED, Prices, Study
+from orchestrator.study.field_types import AUTO, LARGEST_BATCH, MOST_SEARCHED
 from search_spaces import distributions, pml
 from search_spaces.heads import HEADS, TRAINING, Setting, is_head, known_heads, settings_of
+
+if TYPE_CHECKING:
+    from orchestrator.study.schema import Study
 
 
 def problems(study: Study) -> list[Problem]:
@@ -183,7 +185,7 @@ def _combinations(study: Study) -> Iterable[Problem]:
             )
             yield Problem("search.objectives", rule, value, fix)
     yield from _start_points(study)
-    if study.resources.prices != Prices() and not study.resources.prices.given():
+    if study.resources.prices.model_dump(exclude_defaults=True) and not study.resources.prices.given():
         rule, fix = "prices are of an hour of a core, a GPU or a TPU chip", "add cpu_hour, gpu_hour or tpu_hour"
         yield Problem("resources.prices", rule, f"a currency alone, {study.resources.prices.currency}", fix)
     if search.concurrent_trials == 0:

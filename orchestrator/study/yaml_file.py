@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
@@ -21,16 +21,19 @@ from orchestrator.files.paths import local
 from orchestrator.files.plain_yaml import Written
 from orchestrator.files.yaml_values import NotPlain
 from orchestrator.study import validation
+from orchestrator.study.field_types import AUTO
 from orchestrator.study.messages import translated
-from orchestrator.study.schema import AUTO, Study
 from search_spaces import STUDIES
 from search_spaces.pml import PREFIX
+
+if TYPE_CHECKING:
+    from orchestrator.study.schema import Study
 
 Keys = tuple[str, ...]
 MOST_KEYS = 20  # of the place of an override; a study's are five at most
 
 
-def load(source: str | Path, overrides: Iterable[str] = ()) -> Study:
+def load(model: type[Study], source: str | Path, overrides: Iterable[str] = ()) -> Study:
     """The study in the file `source`, or the shipped one of that name. Raises StudyError."""
     path = _find(source)
     written, changed = _parse(path), {}
@@ -43,9 +46,10 @@ def load(source: str | Path, overrides: Iterable[str] = ()) -> Study:
     if isinstance(heads, dict):
         plain["heads"] = {head: {} if block in (None, AUTO) else block for head, block in heads.items()}
     try:
-        study = Study.model_validate(plain)
+        study = model.model_validate(plain)
     except ValidationError as error:
-        problems = first([*map(translated, error.errors()[:MOST_PROBLEMS]), *validation.alone(plain)])
+        typed = (translated(each, model) for each in error.errors()[:MOST_PROBLEMS])
+        problems = first([*typed, *validation.alone(plain)])
     else:
         problems = validation.problems(study)
     if problems:

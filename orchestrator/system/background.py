@@ -1,7 +1,7 @@
 """Parts of this program that run beside a search: each in a process of its own, at the lowest priority.
 
-Trials have niceness 5 (see `cluster.ray_session`), these 19: on a core that a trial uses, they get 4% of it (sched(7): each level
-of niceness is worth a factor of 1.25).
+Trials have niceness 5 (see `cluster.ray_session`), these 19: on a core that a trial uses, they get 4% of it
+(sched(7): each level of niceness is worth a factor of 1.25).
 """
 
 from __future__ import annotations

@@ -17,7 +17,13 @@ HOME = Path(__file__).resolve().parents[2]  # the folder that this code's packag
 PACKAGES = ("lightning_modules", "search_spaces")
 MODULES = tuple(
     f"orchestrator/{name}.py"
-    for name in ("system/fingerprint", "system/interruptions", "trials/trial", "trials/data_parallel")
+    for name in (
+        "system/fingerprint",
+        "system/interruptions",
+        "trials/trainable",
+        "trials/trial",
+        "trials/data_parallel",
+    )
 )
 DIGITS = 16
 

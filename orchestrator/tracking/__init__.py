@@ -1,8 +1,8 @@
 """The Weights & Biases mirror: what people look at. The study's own record is the truth, and all here is made from it.
 
-    records ─ follower_process ─ update_queue ─ mirror ─ run    while a study runs: a process beside the driver, online or offline
-    records ───────────────────────────────────── sync ─ run    later: what W&B lacks, and nothing twice
-    W&B ─ remote_state ─ records                   back again, to look at a sweep as at a folder
+    records ─ follower_process ─ update_queue ─ mirror ─ run    while a study runs: a process beside the driver
+    records ─ sync ─ run                                        later: what W&B lacks, and nothing twice
+    W&B ─ remote_state ─ records                                back again, to look at a sweep as at a folder
 
 Only this package imports wandb. A trial never does, and no key reaches a worker, a record or a study.
 """

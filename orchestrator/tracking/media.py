@@ -8,9 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.figures.animation import gif
-from orchestrator.figures.embedding import Panel, embedding_png
-from orchestrator.figures.style import class_colour
 from orchestrator.storage.event_log import Trial
 from orchestrator.storage.events import Event
 from orchestrator.storage.study_folder import StudyFolder
@@ -30,6 +27,8 @@ class Keepsakes:
 
     def draw(self, trial: Trial, row: Event, points: Points) -> bytes:
         """The PNG of the embedding after an epoch."""
+        from orchestrator.figures.embedding import Panel, embedding_png
+
         title = f"{trial.name}, epoch {row['epoch']}: {row['objective']:.4f}"
         self.frames[row["epoch"]] = png = embedding_png(Panel(points, self.labels, title))
         self.objectives[row["epoch"]] = row["objective"]
@@ -54,6 +53,8 @@ class Keepsakes:
 
     def animation(self) -> bytes:
         """All frames in order, as a GIF."""
+        from orchestrator.figures.animation import gif
+
         return gif([self.frames[epoch] for epoch in sorted(self.frames)])
 
     def table(self) -> tuple[list[str], list[list[float]]]:
@@ -65,6 +66,8 @@ class Keepsakes:
 
     def cloud(self) -> Any:
         """The last embedding (n, 6) of a 3-D head: x, y, z, red, green, blue; None in other dimensions."""
+        from orchestrator.figures.style import class_colour
+
         if self.last is None or self.last.shape[1] != 3:
             return None
         colours = np.array([[int(class_colour(label)[n : n + 2], 16) for n in (1, 3, 5)] for label in self.labels])

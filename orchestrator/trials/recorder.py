@@ -13,13 +13,13 @@ from ray import tune
 from ray.tune import Stopper
 
 from orchestrator.errors import CannotRun, Problem
-from orchestrator.reporting.progress_view import Progress
 from orchestrator.search.driver_only import DriverOnly
 from orchestrator.search.schedulers import HeadSchedulers, Source
 from orchestrator.storage.event_log import Trial, Writer, apply
 from orchestrator.storage.events import Event
 from orchestrator.system.interruptions import Cause
 from orchestrator.trials.deaths import Deaths
+from orchestrator.trials.progress import Progress
 
 OF_A_TASK = "ray::"  # in the text of an error that a trial's own code has raised
 

@@ -1,7 +1,8 @@
 """One trial: a configuration in, a Lightning fit, metrics out after every epoch. Runs in a worker process.
 
 Worker processes are used again for later trials, so everything global (seeds, threads, warnings) is set anew.
-It imports no wandb and sees no test image. How a trial spreads over several processes is workers.py's.
+It imports no wandb and sees no test image. How Tune starts a trial is `trainable`'s, how one spreads over several
+processes is `data_parallel`'s.
 """
 
 from __future__ import annotations
@@ -94,30 +95,6 @@ class WorkerDied(Exception):
         return self.said
 
 
-def run_trial(config: dict[str, Any], data: TrialData, task: Task) -> None:
-    """Trains one configuration, reporting to Tune; what goes wrong is reported, with a reason."""
-    from ray import tune
-
-    started, trial = time.perf_counter(), config["trial"]
-    if other := fingerprint.differs(task.code):
-        tune.report({"other_code": other})
-        return
-    try:
-        if task.profiles[trial["head"]].workers > 1:
-            from orchestrator.trials import data_parallel
-
-            data_parallel.run(trial, data, task, last_checkpoint(trial))
-            return
-        if task.says_where:
-            tune.report({"placed": where()})
-        fit(trial, data, task, started, _to_tune, last_checkpoint(trial))
-    except Exception as error:
-        words = last_words(error)
-        tune.report(words)
-        if "broken" in words:
-            raise
-
-
 def last_words(error: Exception) -> dict[str, dict[str, str]]:
     """What is reported of an error, before anything else.
 
@@ -132,12 +109,6 @@ def last_words(error: Exception) -> dict[str, dict[str, str]]:
         return {"broken": {"kind": cause.kind, "said": cause.said}}
     reason = f"{type(error).__name__}: {error}"
     return {"ended": {"status": "failed", "reason": reason, "traceback": "".join(traceback.format_exception(error))}}
-
-
-def _to_tune(row: dict[str, Any], folder: Path) -> None:
-    from ray import tune
-
-    tune.report(row, checkpoint=tune.Checkpoint.from_directory(str(folder)))
 
 
 def blueprint(head: str, params: dict[str, Any], data: TrialData, task: Task) -> Blueprint:

@@ -19,7 +19,6 @@ from orchestrator.cluster import ray_session
 from orchestrator.errors import CannotRun, Interrupted, RayEnded
 from orchestrator.planning import plan
 from orchestrator.planning.plan import Plan
-from orchestrator.reporting.progress_view import Progress
 from orchestrator.storage.event_log import Trial, Writer
 from orchestrator.study.schema import AUTO, Profile, Study
 from orchestrator.system import interruptions
@@ -27,7 +26,9 @@ from orchestrator.system.ray_thread import Beside
 from orchestrator.system.signals import StopSignals
 from orchestrator.trials.checkpoints import newest
 from orchestrator.trials.deaths import Deaths
-from orchestrator.trials.trial import Task, run_trial
+from orchestrator.trials.progress import Progress
+from orchestrator.trials.trainable import run_trial
+from orchestrator.trials.trial import Task
 
 if TYPE_CHECKING:
     from orchestrator.search.schedulers import Source

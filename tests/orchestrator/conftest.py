@@ -253,7 +253,9 @@ def driver(folder: StudyFolder) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-c", DRIVER, str(folder.root)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
-        own = Path(process.stdout.readline().strip())
+        said = process.stdout.readline().strip()
+        assert said, "it ended before it said where its scratch is"
+        own = Path(said)
         yield process
         if process.poll() is None:
             process.communicate("end\n")

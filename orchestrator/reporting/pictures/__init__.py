@@ -1,6 +1,7 @@
 """The pictures of a study, made from its folder alone, at any time: what is known so far.
 
-`head_pictures` draws the best of each head, `search_pictures` how the search went. Each picture knows its words; `keep` writes it.
+`head_pictures` draws the best of each head, `search_pictures` how the search went. Each picture knows its words;
+`keep` writes it.
 """
 
 from __future__ import annotations

@@ -27,7 +27,8 @@ from orchestrator.storage.events import Event
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.study.schema import Study
 from orchestrator.trials import tuner
-from orchestrator.trials.trial import Task, run_trial
+from orchestrator.trials.trainable import run_trial
+from orchestrator.trials.trial import Task
 from tests.orchestrator.alone import alone, one_ray
 
 MakeStudy = Callable[..., Study]

@@ -25,7 +25,8 @@ from orchestrator.storage.event_log import Trial
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.study.schema import Study
 from orchestrator.trials import tuner
-from orchestrator.trials.trial import Task, run_trial
+from orchestrator.trials.trainable import run_trial
+from orchestrator.trials.trial import Task
 from tests.orchestrator.processes import PATIENCE_S, below, epochs_on_record, orchestrator, wait_until
 
 STUDY = {

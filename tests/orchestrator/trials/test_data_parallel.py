@@ -14,7 +14,8 @@ from orchestrator.planning import plan
 from orchestrator.search.driver_only import DriverOnly
 from orchestrator.study.schema import Study
 from orchestrator.trials import tuner
-from orchestrator.trials.trial import Task, run_trial
+from orchestrator.trials.trainable import run_trial
+from orchestrator.trials.trial import Task
 from tests.orchestrator.alone import one_ray
 from tests.orchestrator.processes import below
 

@@ -24,7 +24,8 @@ from orchestrator.planning import plan
 from orchestrator.study.schema import Profile, Study
 from orchestrator.system import fingerprint
 from orchestrator.trials.checkpoints import finished_epochs
-from orchestrator.trials.trial import CHECKPOINT, Task, reset_process, run_trial
+from orchestrator.trials.trainable import run_trial
+from orchestrator.trials.trial import CHECKPOINT, Task, reset_process
 
 SAMPLE = np.arange(0, 1000, 10)
 PARAMS = {"lr": 0.01, "head_lr": 0.05, "weight_decay": 0.01, "margin_rad": 0.3, "scale": 15.0}

@@ -17,7 +17,8 @@ from orchestrator.planning import plan
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.study.schema import Study
 from orchestrator.trials import tuner
-from orchestrator.trials.trial import Task, run_trial
+from orchestrator.trials.trainable import run_trial
+from orchestrator.trials.trial import Task
 from tests.orchestrator.processes import PATIENCE_S, below, orchestrator, wait_until
 
 STUDY = {
