@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from orchestrator.system.printable import in_a_line
+from orchestrator.printable import in_a_line
 
 MOST_PROBLEMS = 50  # that are looked for in one file
 MOST_TOLD = 12_000  # characters of a whole message

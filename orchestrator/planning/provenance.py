@@ -15,10 +15,10 @@ from orchestrator import __version__
 from orchestrator.files.atomic import write_atomic
 from orchestrator.planning import continuity
 from orchestrator.planning.plan import Plan
+from orchestrator.printable import discreet
 from orchestrator.selection.results import Results
 from orchestrator.storage.event_log import now
 from orchestrator.system import code_history, fingerprint
-from orchestrator.system.printable import discreet
 
 
 def first(plan: Plan) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from orchestrator.cluster.resources import KINDS
 from orchestrator.planning.plan import Plan
+from orchestrator.printable import in_a_line
 from orchestrator.search.allocation import ANY, planned_trials, starts
 from orchestrator.selection import confirmation
 from orchestrator.selection.results import Results
@@ -18,7 +19,6 @@ from orchestrator.storage.event_log import Trial
 from orchestrator.study import tracking_mode
 from orchestrator.study.schema import Searched
 from orchestrator.system.commands import ours
-from orchestrator.system.printable import in_a_line
 from orchestrator.system.streams import as_is
 from search_spaces.distributions import short
 

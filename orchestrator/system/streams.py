@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, TextIO, cast
 
-from orchestrator.system.printable import HANDLER, visible
+from orchestrator.printable import HANDLER, visible
 
 WAIT_S = 0.2  # a reader that is well has read a line by then
 FLUSH_S = 2.0  # at the end, for what a slow one has still to read

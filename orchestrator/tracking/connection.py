@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from http.client import HTTPException
 from typing import Any, TypeVar
 
+from orchestrator.printable import discreet
 from orchestrator.study import tracking_mode
-from orchestrator.system.printable import discreet
 
 Answer = TypeVar("Answer")
 

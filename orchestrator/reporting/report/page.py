@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.system.printable import visible
+from orchestrator.printable import visible
 
 HERE = Path(__file__).parent
 

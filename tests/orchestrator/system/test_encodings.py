@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator import printable
 from orchestrator.cli import main
 from orchestrator.reporting.progress_view import EventLines, LiveTable
 from orchestrator.storage.study_folder import StudyFolder
-from orchestrator.system import printable
 from orchestrator.system.commands import ours
 from tests.orchestrator.test_imports import ROOT, SOURCES
 

@@ -17,12 +17,12 @@ import pytest
 from PIL import Image
 
 from orchestrator.figures.style import COLOURS, HEAD_COLOURS
+from orchestrator.printable import visible
 from orchestrator.reporting import report
 from orchestrator.reporting.report import content, page
 from orchestrator.selection.results import Results
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.study.schema import Study
-from orchestrator.system.printable import visible
 
 BuildStudy = Callable[..., StudyFolder]
 MadeStudy = Callable[..., Results]

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import CannotRun, Problem
+from orchestrator.printable import discreet, visible
 from orchestrator.reporting.progress_view import EventLines, LiveTable
 from orchestrator.reporting.tables import console_on, empty_table
 from orchestrator.storage.study_folder import StudyFolder
-from orchestrator.system.printable import discreet, visible
 from orchestrator.system.streams import Steadfast, Visible
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\r\x7f\u202egnp\u2066\ud800"
