@@ -196,10 +196,7 @@ def _shutdown(kill: Callable[[], None] | None = None) -> None:
 
 
 def _leave_behind() -> None:
-    """Lets this process exit, at which Ray and Tune would wait for a GCS that is no more."""
-    from ray._private import worker
-
-    atexit.unregister(worker.shutdown)
+    """Lets this process exit, at which Tune would wait for a GCS that is no more."""
     if registry := sys.modules.get("ray.tune.registry"):
         atexit.unregister(registry._unregister_all)
 

@@ -65,18 +65,6 @@ class Analysis(Form):
     measures: dict[str, float | None]
 
 
-class Noted(Form):
-    """wandb.json."""
-
-    rule = "wandb.json says where a study is at W&B"
-    server: str
-    entity: str
-    project: str
-    sweep: str
-    url: str
-    workspace: str = ""
-
-
 class Copied(Form):
     """.home of a working copy."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
 from typing import Any
+
+from pydantic import ConfigDict
 
 from orchestrator.errors import CannotRun
 from orchestrator.files import json_documents
 from orchestrator.files.atomic import write_atomic
-from orchestrator.files.json_documents import Noted
+from orchestrator.files.json_documents import Form
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.study.schema import Searched, Study
 from orchestrator.system.environment import kept
@@ -22,10 +23,11 @@ SET_BY_WANDB = ("WANDB_ENTITY", "WANDB_PROJECT")  # of a sweep, for runs that fo
 CREATE_S = 40.0  # longer than wandb asks by itself: what was given up may not make a second sweep later
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(Form):
     """Where a study is at W&B. Kept in `wandb.json`; without it, `sync` would ask the server's runs."""
 
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+    rule = "wandb.json says where a study is at W&B"
     server: str
     entity: str
     project: str
@@ -38,7 +40,7 @@ class Place:
         return f"{self.entity}/{self.project}"
 
     def keep(self, folder: StudyFolder) -> None:
-        write_atomic(folder.wandb_file, json.dumps(asdict(self), indent=2) + "\n")
+        write_atomic(folder.wandb_file, json.dumps(self.model_dump(), indent=2) + "\n")
 
     @property
     def links(self) -> dict[str, str]:
@@ -49,10 +51,10 @@ class Place:
     def kept(cls, folder: StudyFolder) -> Place | None:
         """What was kept in a folder; None too where the note is not one that this version has written."""
         try:
-            known = json_documents.read(folder.wandb_file, Noted, "")
+            known = json_documents.read(folder.wandb_file, cls, "")
         except CannotRun:
             return None
-        return cls(**{field.name: known.get(field.name, "") for field in fields(cls)}) if known else None
+        return cls.model_validate(known) if known else None
 
     @classmethod
     def of(cls, folder: StudyFolder, study: Study) -> Place | None:
@@ -76,7 +78,8 @@ def path_of(folder: StudyFolder, study: Study) -> str:
 def place_of(path: str, sweep: str) -> Place:
     """Where a sweep is."""
     entity, _, project = path.partition("/")
-    return Place(connection.host(), entity, project, sweep, f"{connection.app()}/{path}/sweeps/{sweep}")
+    url = f"{connection.app()}/{path}/sweeps/{sweep}"
+    return Place(server=connection.host(), entity=entity, project=project, sweep=sweep, url=url)
 
 
 def create(path: str, study: Study, spaces: Spaces, prior_runs: Sequence[str] = ()) -> Place:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -34,7 +33,7 @@ def ensure(place: Place, about: About, say: Callable[[str], None]) -> Place:
     except Exception as error:
         say(f"no workspace was made for it: {type(error).__name__}: {error}")
         return place
-    place = replace(place, workspace=url)
+    place = place.model_copy(update={"workspace": url})
     place.keep(about.folder)
     return place
 

@@ -47,10 +47,9 @@ def test_nothing_is_left_to_collect_while_ray_shuts_down(
 def test_a_ray_that_is_left_behind_is_not_asked_for_anything_when_the_process_exits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: bool
 ) -> None:
-    from ray._private import worker
     from ray.tune import registry
 
-    begun, kept = list[bool](), [worker.shutdown, registry._unregister_all]
+    begun, kept = list[bool](), [registry._unregister_all]
     monkeypatch.setattr(ray, "init", lambda *given, **settings: begun.append(True))
     monkeypatch.setattr(ray, "shutdown", lambda: None)
     monkeypatch.setattr(Daemons, "gone", lambda known: gone and bool(begun))

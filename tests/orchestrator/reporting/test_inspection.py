@@ -25,8 +25,10 @@ from search_spaces.distributions import Range
 
 Build = Callable[..., StudyFolder]
 TRIALS = 14
-PLACE = Place("https://w.example", "me", "heads", "abc", "https://w.example/me/heads/sweeps/abc")
-MORE = Place("https://w.example", "me", "heads", "abc", PLACE.url, "https://w.example/me/heads?nw=1")
+PLACE = Place(
+    server="https://w.example", entity="me", project="heads", sweep="abc", url="https://w.example/me/heads/sweeps/abc"
+)
+MORE = PLACE.model_copy(update={"workspace": "https://w.example/me/heads?nw=1"})
 
 
 @pytest.fixture(autouse=True)

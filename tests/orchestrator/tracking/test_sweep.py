@@ -22,7 +22,13 @@ from search_spaces.heads import known_heads
 from tests.wandb_server import Fault, WandbServer
 
 PATH = "someone/embedding-heads"
-HERE = Place("https://here", "someone", "embedding-heads", "sweep007", "https://app/someone/embedding-heads/sweeps/007")
+HERE = Place(
+    server="https://here",
+    entity="someone",
+    project="embedding-heads",
+    sweep="sweep007",
+    url="https://app/someone/embedding-heads/sweeps/007",
+)
 SEVERAL: dict[str, Any] = {
     "softmax": {
         "lr": {"distribution": "log_uniform_values", "min": 1e-3, "max": 1e-2},
@@ -198,7 +204,7 @@ def test_what_is_merged_holds_all_and_no_more(each: list[Parameter]) -> None:
 
 
 def test_a_place_is_kept_in_the_folder_and_has_links_to_what_there_is(tmp_path: Path) -> None:
-    folder, seen = StudyFolder(tmp_path / "study"), replace(HERE, workspace="https://app/view")
+    folder, seen = StudyFolder(tmp_path / "study"), HERE.model_copy(update={"workspace": "https://app/view"})
     assert Place.kept(folder) is None
     for place, links in ((HERE, {"sweep": HERE.url}), (seen, {"sweep": HERE.url, "workspace": seen.workspace})):
         place.keep(folder)
@@ -246,7 +252,8 @@ def test_a_new_sweep_holds_the_study_and_leaves_no_trace_in_this_process(
     assert capfd.readouterr().out == ""
     assert [os.environ.get(name) for name in names] == [before, before]
     (held,) = server.sweeps.values()
-    assert place == Place(server.url, "someone", "embedding-heads", held.id, f"{server.url}/{PATH}/sweeps/{held.id}")
+    url = f"{server.url}/{PATH}/sweeps/{held.id}"
+    assert place == Place(server=server.url, entity="someone", project="embedding-heads", sweep=held.id, url=url)
     assert held.config == config(study, spaces)
     assert (held.entity, held.project, held.prior_runs) == ("someone", "embedding-heads", ["before"])
     assert server.runs["before"].sweep == held.id
