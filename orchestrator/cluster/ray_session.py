@@ -8,10 +8,12 @@ private Ray answers only those who have its token, which is in the environment o
 from __future__ import annotations
 
 import atexit
+import ctypes
 import gc
 import logging
 import math
 import secrets
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -184,15 +186,27 @@ def _shutdown(kill: Callable[[], None] | None = None) -> None:
     from ray._private import worker
 
     if kill is not None and (node := worker._global_node) is not None:
-        ended = node.kill_all_processes
+        ended, listen = node.kill_all_processes, _as_now(signal.SIGTERM)
 
         def end(**how: bool) -> None:
+            listen()  # at once: what Ray has ended so far has let SIGTERM end this process
             kill()
             ended(**how)
 
         node.kill_all_processes = end
     with _no_collection():
         ray.shutdown()
+
+
+def _as_now(number: int) -> Callable[[], None]:
+    """What gives a signal back to whoever hears it now: from any thread, for Python does so in the main one alone."""
+    libc, known = ctypes.CDLL(None), ctypes.create_string_buffer(1024)  # a struct sigaction, whatever its size here
+    libc.sigaction(number, None, known)
+
+    def give_back() -> None:
+        libc.sigaction(number, known, None)
+
+    return give_back
 
 
 def _leave_behind() -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import gc
+import signal
 import threading
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import ray
+from ray._private import worker
 
 from orchestrator.cluster import ray_session
 from orchestrator.errors import CannotRun
@@ -58,6 +62,30 @@ def test_a_ray_that_is_left_behind_is_not_asked_for_anything_when_the_process_ex
         pass
     beside.close()
     assert bool(kept) != gone
+
+
+def test_sigterm_is_heard_while_ray_ends_whose_core_leaves_it_deadly(monkeypatch: pytest.MonkeyPatch) -> None:
+    def action() -> bytes:
+        known = ctypes.create_string_buffer(1024)
+        libc.sigaction(signal.SIGTERM, None, known)
+        return known.raw[: ctypes.sizeof(ctypes.c_void_p)]  # the handler
+
+    def end() -> None:
+        libc.signal(signal.SIGTERM, ctypes.c_void_p(0))  # as the core does: past Python
+        assert action() != heard
+        node.kill_all_processes()
+
+    libc, seen = ctypes.CDLL(None), list[bytes]()
+    node = SimpleNamespace(kill_all_processes=lambda: None)
+    before = signal.signal(signal.SIGTERM, lambda *given: None)
+    heard = action()
+    monkeypatch.setattr(worker, "_global_node", node)
+    monkeypatch.setattr(ray, "shutdown", end)
+    try:
+        ray_session._shutdown(lambda: seen.append(action()))
+        assert seen == [heard]
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def raising(error: BaseException) -> None:
