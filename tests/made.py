@@ -16,7 +16,7 @@ from orchestrator.files.atomic import write_atomic
 from orchestrator.planning import provenance
 from orchestrator.search.samplers import starting_point
 from orchestrator.selection import confirmation
-from orchestrator.selection.replicates import Asked, fresh_seeds, run_name
+from orchestrator.selection.replicates import ReplicationPlan, fresh_seeds, run_name
 from orchestrator.selection.results import Results
 from orchestrator.storage.event_log import Trial
 from orchestrator.storage.study_folder import StudyFolder
@@ -110,7 +110,7 @@ def _searched(
             yield f"{head}-{index:03d}", known, objectives, status
 
 
-def _repeated(study: Study, trials: Mapping[str, Trial], confirmed: Confirmed) -> tuple[Asked, list[Run]]:
+def _repeated(study: Study, trials: Mapping[str, Trial], confirmed: Confirmed) -> tuple[ReplicationPlan, list[Run]]:
     """What a confirmation asks for and its runs, by default near what the search saw, and a little less."""
     if isinstance(confirmed, tuple):
         asked = confirmation.ask(study, trials.values(), *confirmed, racing=False)
@@ -119,7 +119,7 @@ def _repeated(study: Study, trials: Mapping[str, Trial], confirmed: Confirmed) -
         reached: Any = {name: np.clip(known[name] + own, 0, 1) for name, own in zip(known, luck, strict=True)}
     else:
         seeds = max(map(len, confirmed.values()))
-        asked, reached = Asked(tuple(confirmed), tuple(fresh_seeds(study, "seed", seeds))), confirmed
+        asked, reached = ReplicationPlan(tuple(confirmed), tuple(fresh_seeds(study, "seed", seeds))), confirmed
     runs: list[Run] = []
     for number, seed in enumerate(asked.seeds, start=1):
         for name in asked.configurations:

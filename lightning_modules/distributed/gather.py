@@ -22,7 +22,7 @@ def rank() -> int:
     return dist.get_rank() if workers() > 1 else 0
 
 
-def whole(shard_bD: Tensor, total: int) -> Tensor:
+def batch(shard_bD: Tensor, total: int) -> Tensor:
     """The rows (B, D) of the whole batch in its own order, from this worker's (b, D); `total` is B.
 
     Differentiable. Every worker must then compute the same loss from them, and the workers' gradients be averaged, as
@@ -33,7 +33,7 @@ def whole(shard_bD: Tensor, total: int) -> Tensor:
     return gathered
 
 
-def of_each(row_K: Tensor) -> Tensor:
+def statistics(row_K: Tensor) -> Tensor:
     """The rows (W, K) of all workers, from each one's own (K). Differentiable: their gradients are summed."""
     rows: Tensor = _OfEach.apply(row_K)  # type: ignore[no-untyped-call]
     return rows

@@ -41,7 +41,7 @@ class SharedBatchNorm(_BatchNorm):
         axes = [axis for axis in range(values.ndim) if axis != 1]
         own_variance_C, own_mean_C = torch.var_mean(values, axes, correction=0)
         own_count = own_mean_C.new_full((1,), values.numel() // values.shape[1])
-        rows_WK = gather.of_each(torch.cat([own_count, own_mean_C, own_variance_C]))
+        rows_WK = gather.statistics(torch.cat([own_count, own_mean_C, own_variance_C]))
         counts_W1, (means_WC, variances_WC) = rows_WK[:, :1], rows_WK[:, 1:].chunk(2, dim=1)
         count = counts_W1.sum()
         shares_W1 = counts_W1 / count

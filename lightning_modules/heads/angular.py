@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_modules.heads.base import EmbeddingModule, Trunk, at_least
-from lightning_modules.heads.class_centre_softmax import Against, against
+from lightning_modules.heads.class_centre_softmax import TargetLogits, target_logits
 
 Magnitude = Literal["feature", "fixed"]
 MAGNITUDES = get_args(Magnitude)
@@ -66,7 +66,7 @@ class AngularHead(EmbeddingModule):
         """What stands in place of cos θ_y, given θ_y in rad."""
         raise NotImplementedError
 
-    def replaced(self, found: Against) -> Tensor:
+    def replaced(self, found: TargetLogits) -> Tensor:
         """The same of what was found; a head that needs no angle does without it."""
         return self.target_cosine(found.angle_B)
 
@@ -78,7 +78,7 @@ class AngularHead(EmbeddingModule):
         """The target's logit (B,) and ln Σ e^logit (B,) of the others, in float32 at least, whatever the body's."""
         embeddings_BD = embeddings_BD.to(torch.promote_types(embeddings_BD.dtype, torch.float32))
         magnitude = self.magnitude(embeddings_BD)
-        found = against(embeddings_BD, magnitude, self.centres, labels_B, with_angle=self.by_angle)
+        found = target_logits(embeddings_BD, magnitude, self.centres, labels_B, with_angle=self.by_angle)
         target_B = self.replaced(found)
         if self.detach_margin:
             target_B = found.cosine_B + (target_B - found.cosine_B).detach()

@@ -107,11 +107,11 @@ class EmbeddingModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of the whole batch, on every worker, each of which has its share of the images and all labels."""
         images, labels_B = batch
-        return self.loss(gather.whole(self(images), len(labels_B)), labels_B)
+        return self.loss(gather.batch(self(images), len(labels_B)), labels_B)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         images, labels_B = batch
-        self._validated.append((gather.whole(self(images), len(labels_B)), labels_B))
+        self._validated.append((gather.batch(self(images), len(labels_B)), labels_B))
 
     def on_validation_epoch_end(self) -> None:
         """Measures all embeddings, in the images' own order; of several workers the first one does."""

@@ -18,7 +18,7 @@ SHORTEST = 1e-12  # a shorter vector is taken for one of this length
 BLOCK = 1024  # vectors, whose products stay in a core's cache
 
 
-class Against(NamedTuple):
+class TargetLogits(NamedTuple):
     """Of embeddings against centres: cos θ_y (B,), r (B,), and θ_y (B,) in rad where that is asked for, else (0,)."""
 
     cosine_B: Tensor
@@ -27,7 +27,7 @@ class Against(NamedTuple):
 
 
 class _CentreSoftmax(torch.autograd.Function):
-    """`Against` of embeddings (B, D), factors n (B, 1) or (1, 1), centres (C, D), labels (B,)."""
+    """`TargetLogits` of embeddings (B, D), factors n (B, 1) or (1, 1), centres (C, D), labels (B,)."""
 
     @staticmethod
     def forward(
@@ -98,9 +98,9 @@ def _exact_angle(
     return torch.where(opposite_B, math.pi - nearest_B, nearest_B)
 
 
-def against(
+def target_logits(
     points_BD: Tensor, factor: Tensor | float, centres_CD: Tensor, labels_B: Tensor, *, with_angle: bool
-) -> Against:
+) -> TargetLogits:
     """cos θ_y, r = ln Σ_{j≠y} e^(n·cos θ_j) and θ_y of embeddings; factor: n, a number or (B, 1).
 
     θ_y is exact, also near 0 and π; its slope is that of the arc cosine, bounded where that is infinite.
@@ -108,4 +108,4 @@ def against(
     if not isinstance(factor, Tensor):
         factor = points_BD.new_full((1, 1), factor)
     found = _CentreSoftmax.apply(points_BD, factor, centres_CD, labels_B, with_angle)  # type: ignore[no-untyped-call]
-    return Against(*found)
+    return TargetLogits(*found)

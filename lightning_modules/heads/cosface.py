@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lightning_modules.heads.angular import AngularHead, Magnitude
 from lightning_modules.heads.base import Trunk, at_least
-from lightning_modules.heads.class_centre_softmax import Against
+from lightning_modules.heads.class_centre_softmax import TargetLogits
 
 
 class CosFace(AngularHead):
@@ -30,5 +30,5 @@ class CosFace(AngularHead):
     def target_cosine(self, angle_B: Tensor) -> Tensor:
         return torch.cos(angle_B) - self.margin_share * self.margin_cos
 
-    def replaced(self, found: Against) -> Tensor:
+    def replaced(self, found: TargetLogits) -> Tensor:
         return found.cosine_B - self.margin_share * self.margin_cos

@@ -1,6 +1,6 @@
 """Are two images of one identity? Thresholds on their similarity for asked false-accept rates, exact over all pairs.
 
-Terms of ISO/IEC 19795-1: a genuine pair is of one identity, an impostor pair of two; a pair is accepted if its
+RunOptions of ISO/IEC 19795-1: a genuine pair is of one identity, an impostor pair of two; a pair is accepted if its
 similarity reaches the threshold. False-accept rate (FAR): the share of impostor pairs that are accepted; true-accept
 rate (TAR): the share of genuine pairs that are; equal error rate: the FAR where FAR = 1 − TAR.
 """

@@ -22,8 +22,8 @@ from orchestrator.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from orchestrator.cluster.run_options import Terms
-    from orchestrator.cost.estimate import Estimate
+    from orchestrator.cluster.run_options import RunOptions
+    from orchestrator.cost.estimate import CostEstimate
     from orchestrator.planning.plan import Plan
     from orchestrator.selection.results import Results
     from orchestrator.study.schema import Study
@@ -85,11 +85,11 @@ def plan(
 ) -> None:
     """Print what a study will search and cost, and whether it can run here. Starts no search, and keeps nothing."""
     with errors():
-        from orchestrator.cluster.run_options import Terms
+        from orchestrator.cluster.run_options import RunOptions
         from orchestrator.planning import plan as planning
 
         loaded = _loaded(study, set or [], results, next_name, start_from)
-        planned = planning.make(loaded, results, fleet=Terms(address, cluster).fleet())
+        planned = planning.make(loaded, results, fleet=RunOptions(address, cluster).fleet())
         estimated = _estimated(planned) if calibrate else None
         if json:
             print_json(planned.as_dict() | ({"estimate": estimated.as_dict()} if estimated else {}))
@@ -118,11 +118,11 @@ def launch(
     with errors():
         if online and no_tracking:
             raise typer.BadParameter("--online and --no-tracking exclude each other")
-        from orchestrator.cluster.run_options import Terms
+        from orchestrator.cluster.run_options import RunOptions
         from orchestrator.reporting.progress_view import for_this_terminal
         from orchestrator.stages.launch import launch as run
 
-        terms = Terms(address, cluster, time_budget)
+        terms = RunOptions(address, cluster, time_budget)
         mode = ["tracking.mode=online"] if online else ["tracking.mode=off"] if no_tracking else []
         loaded = _loaded(study, [*(set or ()), *mode], results, next_name, start_from)
         _ended(run(loaded, results, for_this_terminal(), terms), json, terms=terms)
@@ -138,11 +138,11 @@ def resume(
 ) -> None:
     """Go on with an interrupted study, to exactly the planned number of trials."""
     with errors():
-        from orchestrator.cluster.run_options import Terms
+        from orchestrator.cluster.run_options import RunOptions
         from orchestrator.reporting.progress_view import for_this_terminal
         from orchestrator.stages.launch import resume as run
 
-        terms = Terms(address, cluster, time_budget)
+        terms = RunOptions(address, cluster, time_budget)
         _ended(run(folder, for_this_terminal(), terms, other_code), json, terms=terms)
 
 
@@ -159,11 +159,11 @@ def confirm(
 ) -> None:
     """Train the best configurations of a finished search on more fresh seeds, or more configurations on them."""
     with errors():
-        from orchestrator.cluster.run_options import Terms
+        from orchestrator.cluster.run_options import RunOptions
         from orchestrator.reporting.progress_view import for_this_terminal
         from orchestrator.stages.launch import confirm as run
 
-        _ended(run(folder, top, seeds, racing, for_this_terminal(), Terms(address), other_code), json)
+        _ended(run(folder, top, seeds, racing, for_this_terminal(), RunOptions(address), other_code), json)
 
 
 def unseal(
@@ -176,11 +176,11 @@ def unseal(
 ) -> None:
     """Open the sealed test set, once: trains each head's best on train and validation images, and measures it."""
     with errors():
-        from orchestrator.cluster.run_options import Terms
+        from orchestrator.cluster.run_options import RunOptions
         from orchestrator.reporting.progress_view import for_this_terminal
         from orchestrator.stages import sealed_test
 
-        ended = sealed_test.open_test(folder, seeds, again, for_this_terminal(), Terms(address), other_code)
+        ended = sealed_test.open_test(folder, seeds, again, for_this_terminal(), RunOptions(address), other_code)
         _ended(ended, json, interrupted=not ended.test.heads)
 
 
@@ -206,7 +206,7 @@ def _loaded(source: str, overrides: list[str], results: str, next_name: bool, st
     return planning.free_name(study, results) if next_name else study
 
 
-def _estimated(planned: Plan) -> Estimate:
+def _estimated(planned: Plan) -> CostEstimate:
     """What a plan will take, by a calibration on this machine."""
     from orchestrator.cost import estimate
     from orchestrator.cost.benchmark import calibrate
@@ -215,7 +215,7 @@ def _estimated(planned: Plan) -> Estimate:
     return estimate.of(planned, calibrate(planned, for_this_terminal().say))
 
 
-def _ended(results: Results, json: bool, interrupted: bool = False, terms: Terms | None = None) -> None:
+def _ended(results: Results, json: bool, interrupted: bool = False, terms: RunOptions | None = None) -> None:
     """Says what a search found, and exits with what became of it. To end when time is up is no interruption."""
     from orchestrator.reporting import leaderboards
     from orchestrator.system.commands import ours
@@ -229,7 +229,7 @@ def _ended(results: Results, json: bool, interrupted: bool = False, terms: Terms
     raise typer.Exit(code)
 
 
-def _code(results: Results, interrupted: bool, terms: Terms | None) -> int:
+def _code(results: Results, interrupted: bool, terms: RunOptions | None) -> int:
     if interrupted:
         return DONE if terms and terms.used_up else INTERRUPTED
     if not results.concluded:

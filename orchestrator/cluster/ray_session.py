@@ -27,7 +27,7 @@ from orchestrator.errors import CannotRun, Problem
 from orchestrator.system import fingerprint
 from orchestrator.system.environment import given, kept
 from orchestrator.system.ray_daemons import Daemons, undisturbed
-from orchestrator.system.ray_thread import Beside
+from orchestrator.system.ray_thread import RayThread
 
 if TYPE_CHECKING:
     from ray.job_config import JobConfig
@@ -63,7 +63,7 @@ SET_BY_RAY = ("PYTHONBREAKPOINT",)
 
 def ray_for(
     planned: Plan, data_bytes: int, scratch: Path, meanwhile: Callable[[], None]
-) -> AbstractContextManager[Beside]:
+) -> AbstractContextManager[RayThread]:
     """The Ray that a plan runs on, for as long as the context lasts, and the thread for all that is done with it.
 
     meanwhile: called by the main thread some times a second while that other one is at work.
@@ -78,7 +78,7 @@ def ray_for(
 
 
 @contextmanager
-def joined(address: str, meanwhile: Callable[[], None] = lambda: None) -> Iterator[Beside]:
+def joined(address: str, meanwhile: Callable[[], None] = lambda: None) -> Iterator[RayThread]:
     """Connects this process to a running cluster, and leaves it as it was. Raises CannotRun where none answers."""
     with kept(*SET_BY_RAY), given(ENVIRONMENT):
         import ray
@@ -96,7 +96,7 @@ def joined(address: str, meanwhile: Callable[[], None] = lambda: None) -> Iterat
             if connected:
                 _shutdown()
 
-        beside = Beside(meanwhile)
+        beside = RayThread(meanwhile)
         try:
             try:
                 beside.do(join)
@@ -131,7 +131,7 @@ def local_ray(
     data_bytes: int,
     folder: Path,
     meanwhile: Callable[[], None] = lambda: None,
-) -> Iterator[Beside]:
+) -> Iterator[RayThread]:
     """Starts Ray with so many cores and GPUs, room for the data in its object store, files in `folder`; ends it.
 
     folder: one that only its user may enter. Ray opens its own folder to everyone, so that lies inside. Raises RayEnded
@@ -168,7 +168,7 @@ def local_ray(
                     _temp_dir=str(folder / FILES),
                 )
 
-        beside = Beside(look, daemons.gone)
+        beside = RayThread(look, daemons.gone)
         try:
             beside.do(start)
             yield beside

@@ -18,7 +18,7 @@ DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?:in)?)?(?:(\d+
 
 
 @dataclass(frozen=True)
-class Terms:
+class RunOptions:
     """address: of a Ray cluster, host:port or "auto", whose nodes all see the results; a Ray of its own unless given.
 
     cluster_file: the YAML of that cluster, whose autoscaler starts nodes that are not there yet. time_budget_s: from

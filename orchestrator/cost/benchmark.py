@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.cluster import ray_session
 from orchestrator.cluster.resources import Fleet, misfits
 from orchestrator.cost.benchmark_worker import RAY
-from orchestrator.cost.estimate import Calibration, Speed
+from orchestrator.cost.estimate import Speed, Throughput
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.files import temporary
 from orchestrator.study.schema import Study
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 MOST_PROCESSES = 8  # each has the images for itself
 
 
-def calibrate(planned: Plan, say: Callable[[str], None] = lambda line: None) -> Calibration:
+def calibrate(planned: Plan, say: Callable[[str], None] = lambda line: None) -> Throughput:
     """Trains every head of a plan for some seconds. Raises CannotRun where this machine lacks what a trial gets."""
     study, here = planned.study, Fleet.here()
     if problems := [*_lacking(study, here)]:
@@ -53,7 +53,7 @@ def calibrate(planned: Plan, say: Callable[[str], None] = lambda line: None) -> 
         if planned.fleet.address is None:
             say("calibrating the start of Ray")
             ray_s = _ask(processes[:1], RAY)[0]["ray_s"]
-    return Calibration(heads, process_s, ray_s)
+    return Throughput(heads, process_s, ray_s)
 
 
 def _lacking(study: Study, here: Fleet) -> Iterator[Problem]:

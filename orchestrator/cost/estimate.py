@@ -42,7 +42,7 @@ class Speed:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Throughput:
     """What was measured. process_s: until a new process can train. ray_s: until Ray runs."""
 
     heads: dict[str, Speed]
@@ -51,35 +51,35 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Part:
+class StageCost:
     """A part of a study: what it takes at most, and what is expected of it."""
 
     expected: Usage
     most: Usage
 
-    def __add__(self, other: Part) -> Part:
-        return Part(self.expected + other.expected, self.most + other.most)
+    def __add__(self, other: StageCost) -> StageCost:
+        return StageCost(self.expected + other.expected, self.most + other.most)
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """What a study will take. epochs: of a trial of the search, on average. test: the sealed one, if opened."""
 
-    calibration: Calibration
+    calibration: Throughput
     prices: Prices
     epochs: float
-    search: Part
-    confirmation: Part
-    test: Part
+    search: StageCost
+    confirmation: StageCost
+    test: StageCost
     assumptions: tuple[str, ...]
 
     @property
-    def launch(self) -> Part:
+    def launch(self) -> StageCost:
         """Search and confirmation, with the start of Ray, which holds no device for a trial."""
         starting = Usage(self.calibration.ray_s)
-        return Part(starting, starting) + self.search + self.confirmation
+        return StageCost(starting, starting) + self.search + self.confirmation
 
-    def parts(self) -> dict[str, Part]:
+    def parts(self) -> dict[str, StageCost]:
         """In the order in which they are told; `launch` is search and confirmation together."""
         return {"search": self.search, "confirmation": self.confirmation, "launch": self.launch, "test": self.test}
 
@@ -106,7 +106,7 @@ class Estimate:
         }
 
 
-def of(planned: Plan, measured: Calibration) -> Estimate:
+def of(planned: Plan, measured: Throughput) -> CostEstimate:
     """What a planned study will take."""
     study, fleet, slots = planned.study, planned.fleet, planned.slots
     heads, number, epochs = list(study.heads), study.search.trials_per_head, study.training.epochs
@@ -128,18 +128,18 @@ def of(planned: Plan, measured: Calibration) -> Estimate:
     top, seeds = confirmation.size(study)
     confirming = part(top * seeds, heads, epochs)
     final = Usage(measured.ray_s) + part(study.test.seeds, heads, epochs, len(planned.data.validation))
-    return Estimate(
+    return CostEstimate(
         measured,
         study.resources.prices,
         usual,
-        Part(expected, most),
-        Part(confirming, confirming),
-        Part(final, final),
+        StageCost(expected, most),
+        StageCost(confirming, confirming),
+        StageCost(final, final),
         tuple(_assumptions(planned, measured)),
     )
 
 
-def _assumptions(planned: Plan, measured: Calibration) -> Iterator[str]:
+def _assumptions(planned: Plan, measured: Throughput) -> Iterator[str]:
     """What an estimate takes for granted, for people."""
     study, at_a_time = planned.study, max(speed.at_a_time for speed in measured.heads.values())
     yield "the machine stays as busy as it is now, other configurations of a head take as long as its first one"

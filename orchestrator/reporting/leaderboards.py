@@ -11,7 +11,7 @@ from orchestrator.selection import boundary_optima, ranking
 from orchestrator.selection.ranking import Standing
 from orchestrator.selection.results import Results
 from orchestrator.selection.sealed_results import Sealed
-from orchestrator.selection.statistics import Estimate
+from orchestrator.selection.statistics import MeanEstimate
 from orchestrator.storage.event_log import Trial
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.study.schema import Searched
@@ -102,8 +102,8 @@ def verdicts(results: Results) -> list[Table | str]:
     known, test = results.confirmation, results.test
     if known and known.heads:
         for each in known.heads.values():
-            if each.untold:
-                others = ", ".join(other.of_second for other in each.untold)
+            if each.indistinguishable:
+                others = ", ".join(other.of_second for other in each.indistinguishable)
                 lines.append(f"{each.head}: not told apart from {each.best.trial.name}: {others}")
             if each.best.lost:
                 lines.append(f"{each.head}: {each.best.lost} of its runs failed")
@@ -142,7 +142,7 @@ def tested(test: Sealed) -> Table:
     return table
 
 
-def _width(estimate: Estimate) -> str:
+def _width(estimate: MeanEstimate) -> str:
     return "–" if estimate.half_width is None else f"{estimate.half_width:.4f}"
 
 

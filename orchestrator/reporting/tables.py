@@ -24,7 +24,7 @@ from search_spaces.distributions import short
 
 if TYPE_CHECKING:
     from orchestrator.cluster.doctor import Finding
-    from orchestrator.cost.estimate import Estimate
+    from orchestrator.cost.estimate import CostEstimate
     from orchestrator.cost.simulation import Usage
     from orchestrator.study.schema import Prices
 
@@ -73,7 +73,7 @@ def empty_table(title: str, left: Iterable[str], right: Iterable[str] = (), capt
     return table
 
 
-def plan(planned: Plan, estimated: Estimate | None = None) -> list[Table | str]:
+def plan(planned: Plan, estimated: CostEstimate | None = None) -> list[Table | str]:
     """What a study will search, at what cost, and where it will write; with an estimate, how long that takes."""
     study, data = planned.study, planned.data
     table = empty_table(f"{study.name}: what is searched", ("parameter", "heads", "space", "first", "why"))
@@ -119,7 +119,7 @@ def plan(planned: Plan, estimated: Estimate | None = None) -> list[Table | str]:
     return [table, *lines, *(estimate(estimated) if estimated else ())]
 
 
-def estimate(estimated: Estimate) -> list[Table | str]:
+def estimate(estimated: CostEstimate) -> list[Table | str]:
     """How long a study will take and what it costs, and on what that rests."""
     measured, prices = estimated.calibration, estimated.prices
     columns = ("an epoch", "training", "validation", "setup", "at once", "cores")
@@ -154,7 +154,7 @@ def _takes(usage: Usage, kinds: Iterable[str], prices: Prices) -> list[str]:
     return [duration(usage.wall_s), *(f"{each:.3g}" for each in (*hours, *([] if cost is None else [cost])))]
 
 
-def _prices(estimated: Estimate) -> str:
+def _prices(estimated: CostEstimate) -> str:
     given, unpriced = estimated.prices.given(), [f"{KINDS[kind]} hours" for kind in estimated.unpriced()]
     if not given:
         return "none; resources.prices: {currency: USD, cpu_hour: 0.04} makes a cost of the hours"

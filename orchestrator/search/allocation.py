@@ -20,12 +20,12 @@ from orchestrator.search.samplers import (
     Space,
     active,
     bounded_seed,
+    config_key,
     starting_point,
-    told_apart,
 )
 from orchestrator.storage.event_log import SEPARATION, Trial
 from orchestrator.storage.events import Event
-from orchestrator.study.schema import Study, meant, nearest
+from orchestrator.study.schema import Study, nearest, with_implied_settings
 
 ANY = "any head"  # whose the trials to come of a joint search are
 
@@ -54,11 +54,11 @@ def starts(study: Study, head: str, space: Space) -> list[Params]:
     """What the first trials of a head take: where the study says to start, then the defaults. A grid takes neither."""
     if study.search.searcher == "grid":
         return []
-    given = meant(study.search.start_at.get(head, {}))
+    given = with_implied_settings(study.search.start_at.get(head, {}))
     found = [starting_point(space)] if study.search.start_from_defaults else []
     if given:
         first = active(space, lambda name, parameter: nearest(parameter, given.get(name, space[name].start)))
-        found = [first, *(each for each in found if told_apart(each) != told_apart(first))]
+        found = [first, *(each for each in found if config_key(each) != config_key(first))]
     return found
 
 

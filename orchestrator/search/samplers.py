@@ -47,7 +47,7 @@ def starting_point(space: Space) -> Params:
     return active(space, lambda name, parameter: space[name].start)
 
 
-def told_apart(params: Params) -> tuple[tuple[str, str], ...]:
+def config_key(params: Params) -> tuple[tuple[str, str], ...]:
     """What tells configurations apart: six digits of every number, so that rounding makes no new one."""
     written = ((name, f"{value:.6g}" if isinstance(value, float) else str(value)) for name, value in params.items())
     return tuple(sorted(written))

@@ -36,7 +36,7 @@ def trial_config(assignment: Assignment, checkpoint: str | None = None) -> dict[
 
 
 class Source(Protocol):
-    """Where trials come from: a Contest, or the Repeats of known configurations."""
+    """Where trials come from: a Contest, or the Replicates of known configurations."""
 
     @property
     def remaining(self) -> int: ...

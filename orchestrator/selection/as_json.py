@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.selection import ranking
 from orchestrator.selection.confirmation import Candidate
 from orchestrator.selection.sealed_results import Sealed
-from orchestrator.selection.statistics import Estimate
+from orchestrator.selection.statistics import MeanEstimate
 
 if TYPE_CHECKING:
     from orchestrator.selection.results import Results
@@ -55,7 +55,7 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def _estimate(estimate: Estimate | None) -> dict[str, Any]:
+def _estimate(estimate: MeanEstimate | None) -> dict[str, Any]:
     if estimate is None:
         return {"n": 0, "mean": None, "standard_error": None, "interval_95": None}
     interval = list(estimate.interval) if estimate.interval else None

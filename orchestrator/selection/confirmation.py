@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from orchestrator.search.samplers import told_apart
+from orchestrator.search.samplers import config_key
 from orchestrator.selection import ranking, statistics
-from orchestrator.selection.replicates import Asked, Repeats, configuration_of, fresh_seeds
-from orchestrator.selection.statistics import Difference, Estimate
+from orchestrator.selection.replicates import Replicates, ReplicationPlan, configuration_of, fresh_seeds
+from orchestrator.selection.statistics import Difference, MeanEstimate
 from orchestrator.storage.event_log import Trial, replay
 from orchestrator.storage.events import Event
 from orchestrator.study.schema import AUTO, Study
@@ -36,19 +36,19 @@ def size(study: Study) -> tuple[int, int]:
     return (top, seeds) if top and seeds else (0, 0)
 
 
-def ask(study: Study, trials: Iterable[Trial], top: int, seeds: int, racing: bool) -> Asked:
+def ask(study: Study, trials: Iterable[Trial], top: int, seeds: int, racing: bool) -> ReplicationPlan:
     """The `top` configurations of each head, the best of the search first; equal ones once."""
     trials = list(trials)
     chosen: list[str] = []
     for head in study.heads:
         different: dict[object, str] = {}
         for trial in ranking.rank(trial for trial in trials if trial.head == head):
-            different.setdefault(told_apart(trial.params), trial.name)
+            different.setdefault(config_key(trial.params), trial.name)
         chosen += list(different.values())[:top]
-    return Asked(tuple(chosen), tuple(fresh_seeds(study, "seed", seeds)), racing)
+    return ReplicationPlan(tuple(chosen), tuple(fresh_seeds(study, "seed", seeds)), racing)
 
 
-def ask_by_default(study: Study, trials: Iterable[Trial]) -> Asked:
+def ask_by_default(study: Study, trials: Iterable[Trial]) -> ReplicationPlan:
     """What the study asks for; no configuration at all where it wants no confirmation or nothing has a result."""
     top, seeds = size(study)
     return ask(study, trials, top, seeds, study.confirmation.racing)
@@ -78,8 +78,8 @@ class Candidate:
         return sum(values) / len(values) if values else None
 
     @cached_property
-    def estimate(self) -> Estimate | None:
-        return Estimate.of(self.scores.values()) if self.scores else None
+    def estimate(self) -> MeanEstimate | None:
+        return MeanEstimate.of(self.scores.values()) if self.scores else None
 
 
 @dataclass(frozen=True)
@@ -91,20 +91,20 @@ class Confirmed:
     compared: tuple[Difference, ...] = ()
 
     @property
-    def untold(self) -> list[Difference]:
+    def indistinguishable(self) -> list[Difference]:
         """Those that cannot be told apart from the best: they need not be as good."""
-        return [each for each in self.compared if not each.apart]
+        return [each for each in self.compared if not each.significant]
 
     @property
     def ties(self) -> tuple[str, ...]:
-        return tuple(each.second for each in self.untold)
+        return tuple(each.second for each in self.indistinguishable)
 
     @property
     def best(self) -> Candidate:
         return self.candidates[0]
 
     @property
-    def estimate(self) -> Estimate:
+    def estimate(self) -> MeanEstimate:
         assert self.best.estimate is not None
         return self.best.estimate
 
@@ -126,10 +126,10 @@ def judge(head: str, candidates: Iterable[Candidate]) -> Confirmed | None:
 class Confirmation:
     """What a study's confirmation has asked and found so far."""
 
-    asked: Asked
+    asked: ReplicationPlan
     runs: Mapping[str, Trial]
     trials: Mapping[str, Trial]
-    earlier: tuple[Asked, ...] = ()  # what was asked before more was asked
+    earlier: tuple[ReplicationPlan, ...] = ()  # what was asked before more was asked
     dropped: Mapping[str, int] = field(default_factory=dict)  # configuration → after how many seeds a race dropped it
     asked_at: str = ""  # when more was asked for last, UTC
     looks: int | None = None  # how often the test images had been opened by then; None where the record does not say
@@ -140,7 +140,7 @@ class Confirmation:
         asking = [event for event in events if event["event"] == "asked"]
         if not asking:
             return None
-        *earlier, asked = map(Asked.of, asking)
+        *earlier, asked = map(ReplicationPlan.of, asking)
         dropped = {event["configuration"]: event["seeds"] for event in events if event["event"] == "dropped"}
         said = asking[-1]
         return cls(asked, replay(events), trials, tuple(earlier), dropped, said.get("time", ""), said.get("looks"))
@@ -180,9 +180,9 @@ class Confirmation:
         """How many configurations of a head are asked for."""
         return max(self._configurations.values(), default=0)
 
-    def repeats(self, on_drop: Callable[[Difference], None] = lambda difference: None) -> Repeats:
+    def repeats(self, on_drop: Callable[[Difference], None] = lambda difference: None) -> Replicates:
         """The runs still to come."""
-        return Repeats(self.asked, list(self.trials.values()), "seed", self.runs.values(), self.dropped, on_drop)
+        return Replicates(self.asked, list(self.trials.values()), "seed", self.runs.values(), self.dropped, on_drop)
 
     @cached_property
     def finished(self) -> bool:

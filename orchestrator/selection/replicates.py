@@ -54,7 +54,7 @@ def configuration_of(name: str, kind: Kind) -> str:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReplicationPlan:
     """Which configurations (names of the search's trials), on which seeds."""
 
     configurations: tuple[str, ...]
@@ -71,18 +71,18 @@ class Asked:
         }
 
     @classmethod
-    def of(cls, event: dict[str, Any]) -> Asked:
+    def of(cls, event: dict[str, Any]) -> ReplicationPlan:
         """As `event` wrote it."""
         return cls(tuple(event["configurations"]), tuple(event["seeds"]), event["racing"])
 
     @classmethod
-    def last(cls, events: Iterable[dict[str, Any]]) -> Asked | None:
+    def last(cls, events: Iterable[dict[str, Any]]) -> ReplicationPlan | None:
         """What a record asks for last, if it asks at all."""
         asked = [event for event in events if event["event"] == "asked"]
         return cls.of(asked[-1]) if asked else None
 
 
-class Repeats:
+class Replicates:
     """Hands out the runs, round by round; built from a record, it knows what was finished and continues the rest.
 
     dropped: configurations that the record says a race has dropped. on_drop: is told of the leader and a dropped one.
@@ -90,7 +90,7 @@ class Repeats:
 
     def __init__(
         self,
-        asked: Asked,
+        asked: ReplicationPlan,
         configurations: Sequence[Trial],
         kind: Kind,
         record: Iterable[Trial] = (),
@@ -177,7 +177,7 @@ class Repeats:
         scores = {name: own for name, own in scores.items() if len(own) >= RACING_FROM}
         if len(scores) < 2:
             return []
-        leader = max(scores, key=lambda name: statistics.Estimate.of(scores[name].values()).mean)
+        leader = max(scores, key=lambda name: statistics.MeanEstimate.of(scores[name].values()).mean)
         others = [name for name in scores if name != leader]
         pairs = [each for name in others for each in statistics.differences(scores, [(leader, name)])]
         return [

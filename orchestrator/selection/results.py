@@ -220,8 +220,8 @@ def _comment(study: Study, row: ranking.Standing, test: Sealed) -> str:
         lines.append(
             f"With its own seed {trial.objective:.4f}, one of {row.counts[trial.status]} runs, so partly luck."
         )
-        if row.confirmed.untold:
-            others = ", ".join(each.of_second for each in row.confirmed.untold)
+        if row.confirmed.indistinguishable:
+            others = ", ".join(each.of_second for each in row.confirmed.indistinguishable)
             lines.append(f"Not told apart at n = {estimate.n} from {others}.")
     else:
         lines.append(

@@ -16,8 +16,8 @@ from functools import cached_property
 from typing import Any
 
 from orchestrator.selection import ranking, statistics
-from orchestrator.selection.replicates import Asked, Repeats, configuration_of
-from orchestrator.selection.statistics import Difference, Estimate
+from orchestrator.selection.replicates import Replicates, ReplicationPlan, configuration_of
+from orchestrator.selection.statistics import Difference, MeanEstimate
 from orchestrator.storage.event_log import Trial, replay
 from orchestrator.storage.events import Event
 
@@ -37,8 +37,8 @@ class Scored:
         return {self.seeds[run]: found["cluster_accuracy"] for run, found in self.measures.items()}
 
     @cached_property
-    def estimate(self) -> Estimate:
-        return Estimate.of(self.scores.values())
+    def estimate(self) -> MeanEstimate:
+        return MeanEstimate.of(self.scores.values())
 
     @property
     def by_images(self) -> tuple[float, float]:
@@ -54,8 +54,8 @@ class Sealed:
     trials: Mapping[str, Trial]
 
     @cached_property
-    def asked(self) -> Asked | None:
-        return Asked.last(self.events)
+    def asked(self) -> ReplicationPlan | None:
+        return ReplicationPlan.last(self.events)
 
     @cached_property
     def runs(self) -> dict[str, Trial]:
@@ -76,9 +76,9 @@ class Sealed:
         """What the test images hashed to when they were first read; None where the record does not say."""
         return next((str(event["digest"]) for event in self.events if event["event"] == "read"), None)
 
-    def repeats(self, asked: Asked) -> Repeats:
+    def repeats(self, asked: ReplicationPlan) -> Replicates:
         """The final runs still to come."""
-        return Repeats(asked, list(self.trials.values()), "final", self.runs.values())
+        return Replicates(asked, list(self.trials.values()), "final", self.runs.values())
 
     def wanted(self) -> list[Trial]:
         """The final runs whose models are to be measured."""

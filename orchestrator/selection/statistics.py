@@ -12,7 +12,7 @@ CONFIDENCE, LEVEL = 0.95, 0.05
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MeanEstimate:
     """The mean of `n` independent runs. The interval is Student's t at 95%; with one run there is none."""
 
     n: int
@@ -21,7 +21,7 @@ class Estimate:
     half_width: float | None
 
     @classmethod
-    def of(cls, values: Iterable[float]) -> Estimate:
+    def of(cls, values: Iterable[float]) -> MeanEstimate:
         """Raises ValueError for no values."""
         values = list(values)
         if not values:
@@ -76,11 +76,11 @@ class Difference:
 
     first: str
     second: str
-    estimate: Estimate
+    estimate: MeanEstimate
     p: float
 
     @property
-    def apart(self) -> bool:
+    def significant(self) -> bool:
         return self.p < LEVEL
 
     @property
@@ -91,7 +91,7 @@ class Difference:
 
     def __str__(self) -> str:
         n = self.estimate.n
-        if not self.apart:
+        if not self.significant:
             return f"{self.first} and {self.second} cannot be told apart at n = {n} (p = {self.p:.2g})"
         better, worse = (self.first, self.second) if self.estimate.mean > 0 else (self.second, self.first)
         return f"{better} is better than {worse} by {abs(self.estimate.mean):.4f} at n = {n} (p = {self.p:.2g})"
@@ -106,7 +106,7 @@ def differences(scores: Mapping[str, Mapping[int, float]], pairs: Iterable[tuple
             found.append((first, second, [scores[first][seed] - scores[second][seed] for seed in common]))
     corrected = holm([paired_p(values) for *_, values in found])
     return [
-        Difference(first, second, Estimate.of(values), p)
+        Difference(first, second, MeanEstimate.of(values), p)
         for (first, second, values), p in zip(found, corrected, strict=True)
     ]
 
@@ -118,8 +118,8 @@ def all_differences(scores: Mapping[str, Mapping[int, float]]) -> list[Differenc
 
 def verdicts(compared: Sequence[Difference]) -> list[str]:
     """What all the differences say, a sentence each: those that are there, then that there are no others."""
-    said = [str(difference) for difference in compared if difference.apart]
-    alike = [difference for difference in compared if not difference.apart]
+    said = [str(difference) for difference in compared if difference.significant]
+    alike = [difference for difference in compared if not difference.significant]
     if len(alike) < 2:
         return [*said, *map(str, alike)]
     n = min(difference.estimate.n for difference in alike)

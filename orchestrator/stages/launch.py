@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator.cluster.run_options import Terms
+from orchestrator.cluster.run_options import RunOptions
 from orchestrator.errors import CannotRun, Interrupted, Problem
 from orchestrator.files.atomic import write_atomic
 from orchestrator.planning import continuity, plan, provenance
@@ -14,7 +14,7 @@ from orchestrator.reporting.progress_view import Silent
 from orchestrator.search.allocation import Contest, planned_trials
 from orchestrator.selection import boundary_optima, confirmation
 from orchestrator.selection.confirmation import Confirmation
-from orchestrator.selection.replicates import Asked
+from orchestrator.selection.replicates import ReplicationPlan
 from orchestrator.selection.results import Results
 from orchestrator.selection.statistics import Difference
 from orchestrator.stages import best_models
@@ -35,7 +35,7 @@ def launch(
     study: Study,
     results: str | Path = "results",
     progress: Progress | None = None,
-    terms: Terms | None = None,
+    terms: RunOptions | None = None,
 ) -> Results:
     """Runs a study to its end and returns its results, which lie in `results`/<name>.
 
@@ -43,7 +43,7 @@ def launch(
     or SIGTERM ends it gracefully: the results then say that they are not finished, and `resume` goes on. Raises
     Interrupted where the machine breaks it off, as by a full disk: `resume` goes on after that too.
     """
-    terms, progress = terms or Terms(), progress or Silent()
+    terms, progress = terms or RunOptions(), progress or Silent()
     planned = plan.make(study, results, fleet=terms.fleet())
     with _signals(planned) as signals, planned.folder.writer(progress.say) as writer:
         plan.refuse_taken(planned.folder)  # by someone who was quicker than this plan
@@ -55,7 +55,7 @@ def launch(
 def resume(
     folder: str | Path,
     progress: Progress | None = None,
-    terms: Terms | None = None,
+    terms: RunOptions | None = None,
     other_code: bool = False,
 ) -> Results:
     """Goes on with an interrupted study to exactly the planned number of trials, there or elsewhere.
@@ -63,7 +63,7 @@ def resume(
     other_code: with another version of the code that trains than it began with; every output will say so. Raises
     CannotRun without that, and where the study or its images are not what they were.
     """
-    known, terms, progress = Results(folder), terms or Terms(), progress or Silent()
+    known, terms, progress = Results(folder), terms or RunOptions(), progress or Silent()
     continuity.refuse_changed(known)
     planned = continuity.take_up(known, terms.fleet(), progress.say, other_code or known.finished)
     with _signals(planned) as signals, planned.folder.writer(progress.say) as writer:
@@ -77,7 +77,7 @@ def confirm(
     seeds: int | None = None,
     racing: bool | None = None,
     progress: Progress | None = None,
-    terms: Terms | None = None,
+    terms: RunOptions | None = None,
     other_code: bool = False,
 ) -> Results:
     """Confirms a finished search with more configurations or more seeds than it was; never with fewer.
@@ -93,7 +93,7 @@ def confirm(
         if not known.searched:
             value, fix = "it is not finished", f"{ours('resume', folder)} ends the search first"
         raise CannotRun([Problem(str(folder), "a finished search is confirmed, one with a result", value, fix)])
-    terms, progress = terms or Terms(), progress or Silent()
+    terms, progress = terms or RunOptions(), progress or Silent()
     planned = continuity.take_up(known, terms.fleet(), progress.say, other_code)
     with _signals(planned) as signals, planned.folder.writer(progress.say) as writer:
         provenance.go_on(planned, other_code)
@@ -109,7 +109,7 @@ def confirm(
         return _run(planned, writer, progress, terms, signals)
 
 
-def _more(known: Results, top: int | None, seeds: int | None, racing: bool | None) -> Asked:
+def _more(known: Results, top: int | None, seeds: int | None, racing: bool | None) -> ReplicationPlan:
     """What a study is confirmed with that was confirmed before, or would be by itself: at least that."""
     study, before = known.study, known.confirmation
     had = (before.top, len(before.asked.seeds)) if before else confirmation.size(study)
@@ -123,7 +123,7 @@ def _signals(planned: Plan) -> StopSignals:
     return StopSignals(lambda: safe(planned.folder, "resume"))
 
 
-def _run(planned: Plan, writer: Writer, progress: Progress, terms: Terms, signals: StopSignals) -> Results:
+def _run(planned: Plan, writer: Writer, progress: Progress, terms: RunOptions, signals: StopSignals) -> Results:
     folder = planned.folder
     folder.publish()  # so that it can go on elsewhere from now on
     with following(planned.study, folder, progress.say):
@@ -137,7 +137,7 @@ def _run(planned: Plan, writer: Writer, progress: Progress, terms: Terms, signal
     return results
 
 
-def _train(planned: Plan, writer: Writer, progress: Progress, terms: Terms, signals: StopSignals) -> None:
+def _train(planned: Plan, writer: Writer, progress: Progress, terms: RunOptions, signals: StopSignals) -> None:
     root = planned.folder.root
     for warning in planned.warnings:
         progress.say(f"warning: {warning}")
@@ -185,17 +185,17 @@ def _confirm(planned: Plan, session: Session, writer: Writer, progress: Progress
             progress.say(f"{each.second} is out of the race after {each.estimate.n} seeds, {gap} (p = {each.p:.2g})")
 
         title, runs = f"{planned.study.name}, confirmation", dict(known.runs)
-        study, repeats = plainly(planned.study), known.repeats(dropped)
+        study, repeats = without_early_stopping(planned.study), known.repeats(dropped)
         stage = Stage(title, known.planned, repeats, study, planned.data)
         session.train(stage, record, runs)
 
 
-def _said(asked: Asked) -> str:
+def _said(asked: ReplicationPlan) -> str:
     racing = ", racing" if asked.racing else ""
     return f"{len(asked.configurations)} configurations on {len(asked.seeds)} fresh seeds each{racing}"
 
 
-def plainly(study: Study) -> Study:
+def without_early_stopping(study: Study) -> Study:
     """The study, with every run trained to its end."""
     return study.model_copy(update={"search": study.search.model_copy(update={"scheduler": "none"})})
 

@@ -15,16 +15,16 @@ from lightning_modules.data.images import LabelledImages
 from lightning_modules.data.splits import TrialData
 from lightning_modules.models import model_config
 from orchestrator import __version__
-from orchestrator.cluster.run_options import Terms
+from orchestrator.cluster.run_options import RunOptions
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.planning import continuity, provenance
 from orchestrator.planning.plan import Plan
 from orchestrator.reporting import report
 from orchestrator.reporting.progress_view import Silent
-from orchestrator.selection.replicates import Asked, configuration_of, fresh_seeds
+from orchestrator.selection.replicates import ReplicationPlan, configuration_of, fresh_seeds
 from orchestrator.selection.results import Results
 from orchestrator.stages import test_images
-from orchestrator.stages.launch import not_concluded, plainly
+from orchestrator.stages.launch import not_concluded, without_early_stopping
 from orchestrator.storage.broken_off import safe
 from orchestrator.storage.event_log import Trial, Writer
 from orchestrator.storage.study_folder import StudyFolder
@@ -42,7 +42,7 @@ def open_test(
     seeds: int | None = None,
     again: bool = False,
     progress: Progress | None = None,
-    terms: Terms | None = None,
+    terms: RunOptions | None = None,
     other_code: bool = False,
 ) -> Results:
     """Trains the best of each head on train and validation images on fresh seeds, and measures it on the test images.
@@ -55,7 +55,7 @@ def open_test(
     refuse_unfinished(known)
     if not known.test.half_open:
         refuse_opened(known, again)
-    terms = terms or Terms()
+    terms = terms or RunOptions()
     planned = continuity.take_up(known, terms.fleet(), progress.say, other_code)
     _foresee(planned, progress)
     with (
@@ -133,13 +133,15 @@ def _train(
     writer: Writer,
     record: Writer,
     progress: Progress,
-    terms: Terms,
+    terms: RunOptions,
     signals: StopSignals,
 ) -> bool:
     """Trains the final models that are still to come; returns whether all have ended."""
     if known.test.half_open:
         return True
-    asked = Asked(tuple(best.name for best in known.best.values()), tuple(fresh_seeds(known.study, "final", seeds)))
+    asked = ReplicationPlan(
+        tuple(best.name for best in known.best.values()), tuple(fresh_seeds(known.study, "final", seeds))
+    )
     if asked != known.test.asked:
         record.append(asked.event())
     repeats, runs = known.test.repeats(asked), dict(known.test.runs)
@@ -147,7 +149,7 @@ def _train(
         return True
     heads = dict.fromkeys(known.best, seeds)
     title = f"{known.study.name}, final models: accuracy on images that they train on"
-    stage = Stage(title, heads, repeats, plainly(known.study), merged(planned.data))
+    stage = Stage(title, heads, repeats, without_early_stopping(known.study), merged(planned.data))
     with tuner.session(planned, writer, progress, signals, terms.left_s) as session:
         if not session.stopped:
             session.train(stage, record, runs)

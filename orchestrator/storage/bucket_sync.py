@@ -52,10 +52,10 @@ def here(place: str | Path) -> Path:
     within = Path(quote(f"{parts.scheme}-{parts.netloc}{parts.path.rpartition('/')[0]}", safe=""))
     root = _copies() / within / parts.path.rpartition("/")[2]
     root.mkdir(parents=True, exist_ok=True)
-    home = Home.of(root)
+    home = BucketSync.of(root)
     if home is None or home.uri != uri:
         write_atomic(root / HOME_FILE, json.dumps({"uri": uri, "copy": secrets.token_hex(8)}))
-        home = Home.of(root)
+        home = BucketSync.of(root)
     assert home
     home.pull_unless_at_work()
     return root
@@ -95,14 +95,14 @@ def _copies() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "embedding-heads"
 
 
-class Home:
+class BucketSync:
     """Where a working copy belongs. copy: tells it from other machines' copies of the same study."""
 
     def __init__(self, root: Path, uri: str, copy: str) -> None:
         self.root, self.uri, self.copy = root, uri, copy
 
     @classmethod
-    def of(cls, root: Path) -> Home | None:
+    def of(cls, root: Path) -> BucketSync | None:
         """The home of a working copy; None for a folder that is no copy of anything."""
         path = root / HOME_FILE
         known = json_documents.read(path, Copied, f"remove {root}: it is only a copy, and is fetched again")

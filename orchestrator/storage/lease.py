@@ -19,7 +19,7 @@ from typing import Any
 from lightning_modules.formats import json_text
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.files import scratch
-from orchestrator.storage.bucket_sync import LEASE, STOP, Home
+from orchestrator.storage.bucket_sync import LEASE, STOP, BucketSync
 from orchestrator.system.commands import ours
 
 LEASE_S = 60.0  # without a renewal it is anyone's
@@ -32,7 +32,7 @@ Driver = dict[str, Any]
 Say = Callable[[str], None]
 
 
-def holder(home: Home, now_ns: int | None = None) -> Driver | None:
+def holder(home: BucketSync, now_ns: int | None = None) -> Driver | None:
     """Who is at work on a study: process id, host, start, copy; None if nobody is. now_ns: by the bucket's clock."""
     written, content = home.bucket.written_ns(LEASE), home.bucket.read(LEASE)
     if written is None or content is None:
@@ -57,7 +57,7 @@ def _since_boot_s() -> float:
     return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
 
 
-def ask_to_stop(home: Home) -> None:
+def ask_to_stop(home: BucketSync) -> None:
     """Leaves word for whoever is at work on a study."""
     home.bucket.write(STOP, b"")
 
@@ -65,7 +65,7 @@ def ask_to_stop(home: Home) -> None:
 class Lease:
     """What says in the bucket that this driver, and no other, is at work."""
 
-    def __init__(self, home: Home, driver: Driver, stop_file: Path, say: Say) -> None:
+    def __init__(self, home: BucketSync, driver: Driver, stop_file: Path, say: Say) -> None:
         self.home, self._stop_file, self._say = home, stop_file, say
         self._driver = {**driver, "copy": home.copy, "token": secrets.token_hex(8)}
         self._lost, self._renewed, self._lock = False, 0.0, threading.Lock()
@@ -165,7 +165,7 @@ class Lease:
 
 
 @contextmanager
-def held(home: Home, driver: Driver, stop_file: Path, say: Say) -> Iterator[Lease]:
+def held(home: BucketSync, driver: Driver, stop_file: Path, say: Say) -> Iterator[Lease]:
     """The lease, for as long as the context lasts. What changes in the copy goes up every minute, and at the end.
 
     stop_file: made when the bucket asks for a stop, or when the lease is lost. Raises CannotRun where another machine

@@ -21,7 +21,7 @@ from orchestrator.files.json_documents import Analysis, Provenance
 from orchestrator.files.locks import alone, free
 from orchestrator.storage.broken_off import broken_off
 from orchestrator.storage.bucket import below
-from orchestrator.storage.bucket_sync import Home
+from orchestrator.storage.bucket_sync import BucketSync
 from orchestrator.storage.event_log import Trial, Writer, now, read_events, replay
 from orchestrator.storage.events import Event
 from orchestrator.storage.lease import ask_to_stop, held, holder
@@ -59,7 +59,7 @@ class StudyFolder:
         self.mirror_lock = root / ".mirror.lock"
         self.sync_lock = root / ".sync.lock"
         self.stop_file = root / "stop"
-        self.home = Home.of(root)
+        self.home = BucketSync.of(root)
 
     def __str__(self) -> str:
         """Where people find it: the bucket that it is a working copy of, or the folder itself."""

@@ -288,10 +288,12 @@ class Study(Section):
 
     def _written(self, head: str, name: str) -> Any:
         """What the study says of a setting of a head."""
-        return meant(self.heads[head]).get(name, getattr(self.training, name, AUTO) if name in TRAINING else AUTO)
+        return with_implied_settings(self.heads[head]).get(
+            name, getattr(self.training, name, AUTO) if name in TRAINING else AUTO
+        )
 
 
-def meant(given: Mapping[str, Any]) -> Mapping[str, Any]:
+def with_implied_settings(given: Mapping[str, Any]) -> Mapping[str, Any]:
     """Settings of a head as they were given; a scale alone also means the magnitude that reads it."""
     return {"magnitude": "fixed", **given} if "scale" in given else given
 

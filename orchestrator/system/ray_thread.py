@@ -25,7 +25,7 @@ NAME, EVERY_S = "ray", 0.2
 Result = TypeVar("Result")
 
 
-class Beside:
+class RayThread:
     """Does one thing after another in its thread. look: called again and again meanwhile; what it raises gives up.
 
     broken: whether what the thread works with is gone. It changes nothing, for the thread itself may ask.

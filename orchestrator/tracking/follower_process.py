@@ -1,6 +1,6 @@
 """The process that follows a study: reads its record as it grows, and tells the mirror.
 
-    trials.jsonl, confirmation.jsonl, test.jsonl → Part → Mirror → W&B
+    trials.jsonl, confirmation.jsonl, test.jsonl → RecordReader → Mirror → W&B
 
 It ends when its standard input does, which is with the study, or with a driver that was killed. Run as
 `python -m orchestrator.tracking.follower_process FOLDER CLOSE_S SIZE…`, by `follower` alone.
@@ -32,7 +32,7 @@ ALONE_S = 90.0  # how long the process of a driver that was killed may still be 
 
 
 @dataclass
-class Part:
+class RecordReader:
     """One record, read as far as its writer has come."""
 
     job: str
@@ -48,7 +48,7 @@ class Part:
 
 def follow(folder: StudyFolder, known: list[int], mirror: Mirror, over: Callable[[float], bool]) -> None:
     """Tells the mirror whatever the records have beyond their known sizes, until it is over and all is told."""
-    parts = [Part(job, Reader(path)) for job, path in folder.records().items()]
+    parts = [RecordReader(job, Reader(path)) for job, path in folder.records().items()]
     for part, size in zip(parts, known, strict=True):
         for _ in part.news(size):
             pass

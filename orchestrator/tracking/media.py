@@ -17,7 +17,7 @@ Points = NDArray[np.float16]
 
 
 @dataclass
-class Keepsakes:
+class RunMedia:
     """The pictures of one run, kept as they are drawn, so that none is drawn twice. labels: of the sampled images."""
 
     labels: NDArray[np.int64]

@@ -20,7 +20,7 @@ from orchestrator.study.schema import Study
 from orchestrator.system.commands import ours
 from orchestrator.tracking import connection
 from orchestrator.tracking.connection import LEAN, PATIENCE, quiet
-from orchestrator.tracking.media import Keepsakes
+from orchestrator.tracking.media import RunMedia
 
 SAID = {  # what W&B is told of a trial's status
     "completed": "finished",
@@ -135,7 +135,7 @@ class TrialRun:
         self._folder = about.folder
         study = about.study
         pictures = study.tracking.pictures and job == "search"  # the others repeat what was drawn already
-        self._kept = Keepsakes(about.folder.labels()) if pictures else None
+        self._kept = RunMedia(about.folder.labels()) if pictures else None
         self._undrawn: set[int] = set()
         self._params = trial.params
         tags = [trial.head, f"{study.embedding_dim}-D", job]
@@ -187,7 +187,7 @@ class TrialRun:
             self._undrawn.add(row["epoch"])
         self._run.log(logged, step=row["epoch"], commit=True)
 
-    def _keepsakes(self, kept: Keepsakes) -> dict[str, Any]:
+    def _keepsakes(self, kept: RunMedia) -> dict[str, Any]:
         """Once, at the end: the best epoch, the last embedding as a table, and how it unfolded."""
         import wandb
 

@@ -22,7 +22,7 @@ from orchestrator.planning.plan import Plan
 from orchestrator.storage.event_log import Trial, Writer
 from orchestrator.study.schema import AUTO, Profile, Study
 from orchestrator.system import interruptions
-from orchestrator.system.ray_thread import Beside
+from orchestrator.system.ray_thread import RayThread
 from orchestrator.system.signals import StopSignals
 from orchestrator.trials.checkpoints import newest
 from orchestrator.trials.deaths import Deaths
@@ -51,7 +51,7 @@ class Stage:
 class Session:
     """Ray, and the driver's signals, for all stages of a study."""
 
-    def __init__(self, planned: Plan, progress: Progress, signals: StopSignals, ray: Beside) -> None:
+    def __init__(self, planned: Plan, progress: Progress, signals: StopSignals, ray: RayThread) -> None:
         self._planned, self._progress, self._signals, self._ray = planned, progress, signals, ray
 
     @property

@@ -18,7 +18,7 @@ from orchestrator.files.atomic import write_atomic
 from orchestrator.reporting.pictures import head_pictures
 from orchestrator.selection.results import Results
 from orchestrator.selection.sealed_results import Scored
-from orchestrator.selection.statistics import Estimate
+from orchestrator.selection.statistics import MeanEstimate
 
 BEGIN, END = "<!-- made by: make showcase -->\n", "<!-- end of what make showcase makes -->\n"
 STUDIES, MNIST_SHAPE = ("mnist-2d", "mnist-3d"), (28, 28, 1)
@@ -49,7 +49,7 @@ class Published:
         scored = self.scored.get(head)
         if scored is None:
             return ["–"] * 4
-        euclidean = Estimate.of(found["cluster_accuracy_euclidean"] for found in scored.measures.values())
+        euclidean = MeanEstimate.of(found["cluster_accuracy_euclidean"] for found in scored.measures.values())
         known = self.reference["heads"].get(head)
         if known is None:
             return [str(scored.estimate), _short(euclidean), "–", "–"]
@@ -85,7 +85,7 @@ class Published:
         ]
 
 
-def _short(estimate: Estimate) -> str:
+def _short(estimate: MeanEstimate) -> str:
     return str(estimate).partition(" (n")[0]
 
 

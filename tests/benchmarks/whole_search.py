@@ -1,6 +1,6 @@
 """A whole search against the tutorials' (`tutorial.py`), each from the start of its process to its last trial's end.
 
-With the same body, batch, epochs and number of trials. Beside it, how long until some configuration reaches 0.98: of
+With the same body, batch, epochs and number of trials. RayThread it, how long until some configuration reaches 0.98: of
 the tutorials', of the same search, and of one with our own recipe in two epochs, which is ended there.
 """
 

@@ -15,7 +15,7 @@ from orchestrator.cluster.resources import Fleet, Node
 from orchestrator.errors import CannotRun
 from orchestrator.planning import plan
 from orchestrator.reporting.dashboard import storage_of
-from orchestrator.selection.replicates import Asked, fresh_seeds, run_name
+from orchestrator.selection.replicates import ReplicationPlan, fresh_seeds, run_name
 from orchestrator.selection.results import Results
 from orchestrator.storage.study_folder import StudyFolder
 from tests import made
@@ -105,7 +105,9 @@ def _go_on(study: StudyFolder) -> str:
 def _tested(study: StudyFolder) -> list[dict[str, Any]]:
     """What a record of a test says in which each head's best was trained and measured twice."""
     known = Results(study.root)
-    asked = Asked(tuple(best.name for best in known.best.values()), tuple(fresh_seeds(known.study, "final", 2)))
+    asked = ReplicationPlan(
+        tuple(best.name for best in known.best.values()), tuple(fresh_seeds(known.study, "final", 2))
+    )
     code = {"git": {"commit": "0" * 40, "changed": False}, "orchestrator": "0.1.0"}
     events, measured = [asked.event()], [{"event": "opened", "number": 1, "by": "test", "forced": False, **code}]
     for number, seed in enumerate(asked.seeds, start=1):

@@ -9,7 +9,7 @@ from orchestrator.reporting import leaderboards
 from orchestrator.selection import boundary_optima, ranking
 from orchestrator.selection.confirmation import Candidate, Confirmed
 from orchestrator.selection.results import Results
-from orchestrator.selection.statistics import Estimate
+from orchestrator.selection.statistics import MeanEstimate
 from orchestrator.system.commands import ours
 
 
@@ -52,9 +52,9 @@ def _said(head: Confirmed, candidate: Candidate, dropped: Mapping[str, int]) -> 
     """What is to be known of a candidate beside its numbers."""
     name = candidate.trial.name
     found = [f"best {head.head}"] if candidate is head.best else []
-    untold = next((each for each in head.untold if each.second == name), None)
-    if untold:
-        found.append(f"not told apart from the best (p = {untold.p:.2g})")
+    indistinguishable = next((each for each in head.indistinguishable if each.second == name), None)
+    if indistinguishable:
+        found.append(f"not told apart from the best (p = {indistinguishable.p:.2g})")
     if name in dropped:
         found.append(f"out of the race after {dropped[name]} seeds")
     if candidate.lost:
@@ -74,7 +74,7 @@ def standing(results: Results, row: ranking.Standing) -> dict[str, str]:
     }
 
 
-def _written(estimate: Estimate) -> dict[str, str]:
+def _written(estimate: MeanEstimate) -> dict[str, str]:
     return {
         "mean": f"{estimate.mean:.4f}",
         "error": "–" if estimate.standard_error is None else f"{estimate.standard_error:.4f}",

@@ -50,7 +50,7 @@ class Step(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor, alone: bool = False) -> Tensor:
         embeddings = self.head.body(images)
-        return self.head.loss(embeddings if alone else gather.whole(embeddings, len(labels)), labels)
+        return self.head.loss(embeddings if alone else gather.batch(embeddings, len(labels)), labels)
 
 
 def made(name: str) -> EmbeddingModule:
@@ -119,7 +119,7 @@ def work(rank: int, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=WORKERS)
     images, labels = batch(33)
     found = {
-        "order": torch.equal(gather.whole(images[rank::WORKERS], len(labels)), images),
+        "order": torch.equal(gather.batch(images[rank::WORKERS], len(labels)), images),
         "heads": {name: compared(name) for name in HEADS},
         "curves": {name: curves(name) for name in ("softmax", "arcface", "batch_all")},
     }
@@ -165,7 +165,7 @@ def test_a_whole_training_has_the_curve_of_one_worker(found: list[dict[str, Any]
 def test_a_single_process_has_nothing_to_share() -> None:
     rows = torch.randn(3, 2)
     assert gather.workers() == 1
-    assert gather.whole(rows, 3) is rows
+    assert gather.batch(rows, 3) is rows
 
 
 def test_shared_batch_norm_takes_the_weights_and_evaluates_as_torchs() -> None:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from orchestrator.cli import app
 from orchestrator.cluster import run_options
-from orchestrator.cluster.run_options import SAVE_S, Terms, seconds
+from orchestrator.cluster.run_options import SAVE_S, RunOptions, seconds
 from orchestrator.selection.results import Results
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.trials import tuner
@@ -42,11 +42,11 @@ def test_what_is_no_duration_is_refused(written: str) -> None:
 
 def test_some_time_is_kept_to_save_in() -> None:
     now = time.monotonic()
-    assert Terms().left_s is None
-    assert not Terms().used_up
-    assert Terms(time_budget_s=12 * 3600).left_s == pytest.approx(12 * 3600 - SAVE_S, abs=5)
-    assert Terms(time_budget_s=100, began=now).left_s == pytest.approx(90, abs=5)
-    assert Terms(time_budget_s=100, began=now - 91).used_up
+    assert RunOptions().left_s is None
+    assert not RunOptions().used_up
+    assert RunOptions(time_budget_s=12 * 3600).left_s == pytest.approx(12 * 3600 - SAVE_S, abs=5)
+    assert RunOptions(time_budget_s=100, began=now).left_s == pytest.approx(90, abs=5)
+    assert RunOptions(time_budget_s=100, began=now - 91).used_up
 
 
 def test_a_search_ends_within_its_time_and_can_go_on(

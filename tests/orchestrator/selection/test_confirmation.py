@@ -11,8 +11,8 @@ import pytest
 from scipy import stats
 
 from orchestrator.selection.confirmation import Candidate, Confirmation, ask, ask_by_default, judge, size
-from orchestrator.selection.replicates import Asked, fresh_seeds
-from orchestrator.selection.statistics import Estimate
+from orchestrator.selection.replicates import ReplicationPlan, fresh_seeds
+from orchestrator.selection.statistics import MeanEstimate
 from orchestrator.storage.event_log import Status, Trial
 from orchestrator.study.schema import Study
 
@@ -115,9 +115,12 @@ def test_by_default_the_study_says_what_is_asked() -> None:
 
 
 def test_what_is_asked_comes_back_from_the_record() -> None:
-    first, last = Asked(("arcface-001",), (1, 2)), Asked(("arcface-001", "arcface-002"), (1, 2, 3), racing=True)
-    assert Asked.last([first.event(), {"event": "start"}, last.event(), {"event": "end"}]) == last
-    assert Asked.last([{"event": "start"}]) is None
+    first, last = (
+        ReplicationPlan(("arcface-001",), (1, 2)),
+        ReplicationPlan(("arcface-001", "arcface-002"), (1, 2, 3), racing=True),
+    )
+    assert ReplicationPlan.last([first.event(), {"event": "start"}, last.event(), {"event": "end"}]) == last
+    assert ReplicationPlan.last([{"event": "start"}]) is None
 
 
 def run(name: str, number: int, objective: float | None, status: Status = "completed", seed: int = 0) -> Trial:
@@ -140,7 +143,7 @@ def test_only_runs_that_reached_their_end_count() -> None:
     found = Candidate(SEARCHED[1], (*candidate("arcface-000", 0.9, 0.8, lost=2).runs, run("x-000", 9, 0.1, "running")))
     assert found.scores == {501: 0.9, 502: 0.8}
     assert found.lost == 2
-    assert found.estimate == Estimate.of([0.9, 0.8])
+    assert found.estimate == MeanEstimate.of([0.9, 0.8])
     assert candidate("arcface-000", lost=3).estimate is None
 
 
@@ -148,7 +151,7 @@ def test_the_highest_mean_wins_not_the_highest_run() -> None:
     found = judge("arcface", [candidate("arcface-000", 0.99, 0.8, 0.8), candidate("arcface-001", 0.9, 0.9, 0.91)])
     assert found
     assert names(found) == ["arcface-001", "arcface-000"]
-    assert found.estimate == Estimate.of([0.9, 0.9, 0.91])
+    assert found.estimate == MeanEstimate.of([0.9, 0.9, 0.91])
     assert found.best.trial.name == "arcface-001"
 
 
@@ -208,7 +211,9 @@ def confirmation(scores: Mapping[str, list[float]], seeds: tuple[int, ...], *run
     """A confirmation of these configurations with these objectives, seed by seed, and perhaps other runs."""
     found = [run(name, n, value, seed=seeds[n - 1]) for name, own in scores.items() for n, value in enumerate(own, 1)]
     trials = {name: trial(name[:-4], int(name[-3:]), 0.99) for name in scores}
-    return Confirmation(Asked(tuple(scores), seeds, racing), {each.name: each for each in (*found, *runs)}, trials)
+    return Confirmation(
+        ReplicationPlan(tuple(scores), seeds, racing), {each.name: each for each in (*found, *runs)}, trials
+    )
 
 
 SEEDS = (21, 22, 23, 24, 25)
@@ -233,7 +238,7 @@ def test_nothing_is_confirmed_on_half_of_the_runs() -> None:
     found = confirmation(whole, SEEDS)
     assert found.finished
     assert list(found.heads) == ["arcface", "cosface"]
-    assert found.heads["arcface"].estimate == Estimate.of(whole["arcface-001"])
+    assert found.heads["arcface"].estimate == MeanEstimate.of(whole["arcface-001"])
 
 
 def test_a_race_is_finished_without_the_runs_of_those_that_left() -> None:
@@ -264,7 +269,9 @@ def test_a_lost_run_leaves_the_other_seeds_to_compare() -> None:
     lost = run("cosface-002", 5, 1.0, "diverged", SEEDS[4])
     found = confirmation({"arcface-001": ARCFACE.tolist(), "cosface-002": COSFACE.tolist()[:4]}, SEEDS, lost)
     (difference,) = found.between_heads
-    assert difference.estimate == Estimate.of((abs(ARCFACE - COSFACE)[:4] * np.sign(difference.estimate.mean)).tolist())
+    assert difference.estimate == MeanEstimate.of(
+        (abs(ARCFACE - COSFACE)[:4] * np.sign(difference.estimate.mean)).tolist()
+    )
     assert {difference.first, difference.second} == {"arcface", "cosface"}
 
 

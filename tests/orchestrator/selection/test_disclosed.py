@@ -15,7 +15,7 @@ from orchestrator.errors import CannotRun
 from orchestrator.inference import embed_dataset
 from orchestrator.reporting import leaderboards
 from orchestrator.selection.confirmation import Confirmation
-from orchestrator.selection.replicates import Asked, Repeats
+from orchestrator.selection.replicates import Replicates, ReplicationPlan
 from orchestrator.selection.results import Results
 from orchestrator.selection.statistics import Difference
 from orchestrator.storage.event_log import Trial
@@ -27,7 +27,7 @@ TRIALS = {name: Trial(name, "arcface", number, number, {"lr": 0.1 * number}) for
 OPENED = {"event": "opened", "number": 1, "by": "test", "forced": False, "git": None, "orchestrator": "0.1.0"}
 
 
-def race(repeats: Repeats, score: Callable[[str, int], float]) -> list[str]:
+def race(repeats: Replicates, score: Callable[[str, int], float]) -> list[str]:
     """Runs everything to its end, one at a time; returns the names of the runs."""
     done = []
     for run in iter(repeats.next, None):
@@ -43,7 +43,7 @@ def far_behind(name: str, seed: int) -> float:
 
 def test_whoever_is_dropped_is_told_once_with_the_leader_and_how_far_behind() -> None:
     told: list[Difference] = []
-    repeats = Repeats(Asked(NAMES, SEEDS, racing=True), list(TRIALS.values()), "seed", on_drop=told.append)
+    repeats = Replicates(ReplicationPlan(NAMES, SEEDS, racing=True), list(TRIALS.values()), "seed", on_drop=told.append)
     done = race(repeats, far_behind)
     assert [(each.first, each.second, each.estimate.n) for each in told] == [("arcface-000", "arcface-001", 3)]
     assert told[0].estimate.mean == pytest.approx(0.1)
@@ -51,7 +51,7 @@ def test_whoever_is_dropped_is_told_once_with_the_leader_and_how_far_behind() ->
 
 
 def test_a_recorded_drop_holds_when_more_is_asked_for() -> None:
-    asked = [Asked(NAMES, SEEDS[:4], racing=True), Asked(NAMES, SEEDS, racing=True)]
+    asked = [ReplicationPlan(NAMES, SEEDS[:4], racing=True), ReplicationPlan(NAMES, SEEDS, racing=True)]
     events: list[dict[str, Any]] = [asked[0].event()]
     events.append({"event": "dropped", "configuration": "arcface-001", "seeds": 3, "behind": "arcface-000"})
     known = Confirmation.read([*events, asked[1].event()], TRIALS)

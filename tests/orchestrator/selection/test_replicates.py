@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from orchestrator.errors import StudyError
 from orchestrator.search.allocation import Assignment, Contest
 from orchestrator.selection import statistics
-from orchestrator.selection.replicates import RACING_FROM, Asked, Repeats, configuration_of, fresh_seeds, run_name
+from orchestrator.selection.replicates import (
+    RACING_FROM,
+    Replicates,
+    ReplicationPlan,
+    configuration_of,
+    fresh_seeds,
+    run_name,
+)
 from orchestrator.storage.event_log import Trial
 from orchestrator.study.schema import Study
 
@@ -35,7 +42,7 @@ def as_recorded(run: Assignment, objective: float | None = None, status: Any = "
 Score = Callable[[Assignment], float]
 
 
-def play(repeats: Repeats, score: Score = lambda run: 0.5, most: int = 10**6, fate: Any = None) -> list[Trial]:
+def play(repeats: Replicates, score: Score = lambda run: 0.5, most: int = 10**6, fate: Any = None) -> list[Trial]:
     """Up to `most` runs, one after the other, as they would stand in the record."""
     done: list[Trial] = []
     while len(done) < most and (run := repeats.next()):
@@ -48,12 +55,12 @@ def play(repeats: Repeats, score: Score = lambda run: 0.5, most: int = 10**6, fa
     return done
 
 
-def repeats_of(asked: Asked, record: list[Trial] | None = None) -> Repeats:
-    return Repeats(asked, configurations(asked.configurations), "seed", record or [])
+def repeats_of(asked: ReplicationPlan, record: list[Trial] | None = None) -> Replicates:
+    return Replicates(asked, configurations(asked.configurations), "seed", record or [])
 
 
 def test_a_round_is_one_seed_of_everyone_in_the_order_asked() -> None:
-    runs = play(repeats_of(Asked(NAMES, SEEDS[:2])))
+    runs = play(repeats_of(ReplicationPlan(NAMES, SEEDS[:2])))
     assert [(run.name, run.head, run.index, run.seed, run.params) for run in runs] == [
         ("arcface-003-seed-1", "arcface", 1, 11, {"lr": 0.3}),
         ("arcface-001-seed-1", "arcface", 1, 11, {"lr": 0.1}),
@@ -65,7 +72,7 @@ def test_a_round_is_one_seed_of_everyone_in_the_order_asked() -> None:
 
 
 def test_what_remains_is_counted() -> None:
-    repeats = repeats_of(Asked(NAMES, SEEDS))
+    repeats = repeats_of(ReplicationPlan(NAMES, SEEDS))
     for left in range(14, -1, -1):
         assert repeats.next()
         assert repeats.remaining == left
@@ -73,8 +80,8 @@ def test_what_remains_is_counted() -> None:
 
 
 def test_nothing_asked_is_nothing_to_do() -> None:
-    assert repeats_of(Asked((), SEEDS)).next() is None
-    assert repeats_of(Asked(NAMES, ())).remaining == 0
+    assert repeats_of(ReplicationPlan((), SEEDS)).next() is None
+    assert repeats_of(ReplicationPlan(NAMES, ())).remaining == 0
 
 
 @pytest.mark.parametrize("name", ["arcface-003", "pml.ProxyAnchorLoss-012", "my-head-seed-1-000"])
@@ -127,8 +134,8 @@ def test_more_seeds_begin_with_those_of_fewer(seed: int, few: int, more: int, fi
 
 
 def test_more_seeds_and_configurations_go_on_with_what_is_there() -> None:
-    record = play(repeats_of(Asked(NAMES[:1], SEEDS[:2])))
-    more = play(repeats_of(Asked(NAMES, SEEDS[:3]), record))
+    record = play(repeats_of(ReplicationPlan(NAMES[:1], SEEDS[:2])))
+    more = play(repeats_of(ReplicationPlan(NAMES, SEEDS[:3]), record))
     assert {run.name for run in record} & {run.name for run in more} == set()
     assert sorted(run.name for run in record + more) == sorted(
         run_name(name, "seed", number) for name in NAMES for number in (1, 2, 3)
@@ -144,7 +151,7 @@ def by_luck(run: Assignment) -> float:
 @pytest.mark.parametrize("racing", [False, True])
 @pytest.mark.parametrize("cut", range(15))
 def test_a_record_from_the_middle_goes_on_as_if_nothing_had_happened(racing: bool, cut: int) -> None:
-    asked = Asked(NAMES, SEEDS, racing)
+    asked = ReplicationPlan(NAMES, SEEDS, racing)
     whole = play(repeats_of(asked), by_luck)
     record = whole[:cut]
     again = repeats_of(asked, record)
@@ -153,13 +160,13 @@ def test_a_record_from_the_middle_goes_on_as_if_nothing_had_happened(racing: boo
 
 
 def test_what_was_interrupted_goes_on_first_with_its_seed_and_settings() -> None:
-    repeats = repeats_of(Asked(NAMES, SEEDS[:2]))
+    repeats = repeats_of(ReplicationPlan(NAMES, SEEDS[:2]))
     ended, cut, begun = (repeats.next() for _ in range(3))
     assert ended
     assert cut
     assert begun
     record = [as_recorded(ended, 0.9), as_recorded(cut, 0.8, "running"), as_recorded(begun, None, "running")]
-    again = repeats_of(Asked(NAMES, SEEDS[:2]), record)
+    again = repeats_of(ReplicationPlan(NAMES, SEEDS[:2]), record)
     assert again.remaining == 5
     rest = list(iter(again.next, None))
     assert rest[:2] == [Assignment(**{**vars(run), "continues": True}) for run in (cut, begun)]
@@ -170,7 +177,7 @@ def test_what_was_interrupted_goes_on_first_with_its_seed_and_settings() -> None
 @pytest.mark.parametrize("status", ["failed", "diverged"])
 @pytest.mark.parametrize("racing", [False, True])
 def test_a_run_that_failed_is_not_run_again_and_its_configuration_stays(status: str, racing: bool) -> None:
-    asked = Asked(NAMES[:2], SEEDS, racing)
+    asked = ReplicationPlan(NAMES[:2], SEEDS, racing)
     fate: Callable[[Assignment], str] = lambda run: status if run.index == 2 and "003" in run.name else "completed"  # noqa: E731
     repeats = repeats_of(asked)
     runs = play(repeats, lambda run: 0.9, fate=fate)
@@ -181,7 +188,7 @@ def test_a_run_that_failed_is_not_run_again_and_its_configuration_stays(status: 
 
 def test_what_diverges_counts_for_nothing_in_a_race() -> None:
     """Its last objective, before it diverged, is no result: so three rounds give only two common seeds."""
-    asked = Asked(NAMES[:2], SEEDS[:3], racing=True)
+    asked = ReplicationPlan(NAMES[:2], SEEDS[:3], racing=True)
     repeats = repeats_of(asked)
     play(repeats, by_luck, fate=lambda run: "diverged" if run.index == 3 and "001" in run.name else "completed")
     assert repeats.dropped == set()
@@ -196,7 +203,7 @@ CLEAR = {"arcface-003": [0.95, 0.952, 0.951, 0.953, 0.95], "arcface-001": [0.85,
 
 @pytest.mark.parametrize("names", [NAMES[:2], NAMES[1::-1]])
 def test_a_race_drops_what_is_clearly_behind_and_goes_on_with_the_rest(names: tuple[str, ...]) -> None:
-    repeats = repeats_of(Asked(names, SEEDS, racing=True))
+    repeats = repeats_of(ReplicationPlan(names, SEEDS, racing=True))
     runs = play(repeats, scored(CLEAR))
     assert repeats.dropped == {"arcface-001"}
     assert [run.index for run in runs if run.name.startswith("arcface-001")] == [1, 2, 3]
@@ -204,13 +211,13 @@ def test_a_race_drops_what_is_clearly_behind_and_goes_on_with_the_rest(names: tu
 
 
 def test_without_racing_everyone_gets_every_seed() -> None:
-    repeats = repeats_of(Asked(NAMES[:2], SEEDS))
+    repeats = repeats_of(ReplicationPlan(NAMES[:2], SEEDS))
     assert len(play(repeats, scored(CLEAR))) == 10
     assert repeats.dropped == set()
 
 
 def test_a_race_compares_only_within_a_head() -> None:
-    repeats = repeats_of(Asked(("arcface-003", "cosface-000"), SEEDS, racing=True))
+    repeats = repeats_of(ReplicationPlan(("arcface-003", "cosface-000"), SEEDS, racing=True))
     play(repeats, scored({"arcface-003": CLEAR["arcface-003"], "cosface-000": CLEAR["arcface-001"]}))
     assert repeats.dropped == set()
 
@@ -218,7 +225,7 @@ def test_a_race_compares_only_within_a_head() -> None:
 def test_nobody_leaves_a_race_for_a_seed_that_the_other_lost() -> None:
     """arcface-003 leads on average by a seed that arcface-001 lost, but is clearly behind on those that both have."""
     lucky = {"arcface-003": [0.99, 0.90, 0.91, 0.905, 0.9], "arcface-001": [0.99, 0.92, 0.931, 0.9255, 0.92]}
-    repeats = repeats_of(Asked(NAMES[:2], SEEDS[:4], racing=True))
+    repeats = repeats_of(ReplicationPlan(NAMES[:2], SEEDS[:4], racing=True))
     play(repeats, scored(lucky), fate=lambda run: "diverged" if run.name == "arcface-001-seed-1" else "completed")
     assert "arcface-001" not in repeats.dropped
 
@@ -231,7 +238,10 @@ VALUES = st.lists(st.floats(0, 1).map(lambda value: round(value, 2)), min_size=5
 def test_nobody_leaves_a_race_early_or_ahead(table: list[list[float]]) -> None:
     names = tuple(f"arcface-{number:03d}" for number in range(len(table)))
     score = scored(dict(zip(names, table, strict=True)))
-    repeats, ended = repeats_of(Asked(names, SEEDS, racing=True)), {name: dict[int, float]() for name in names}
+    repeats, ended = (
+        repeats_of(ReplicationPlan(names, SEEDS, racing=True)),
+        {name: dict[int, float]() for name in names},
+    )
     while run := repeats.next():
         before = set(repeats.dropped)
         repeats.epoch(run.name, {"epoch": 1, "objective": score(run)})
@@ -245,7 +255,9 @@ def test_nobody_leaves_a_race_early_or_ahead(table: list[list[float]]) -> None:
             assert any(own < other for own, other in common)
         full = [name for name in racing if len(ended[name]) >= RACING_FROM]
         if full:
-            assert max(full, key=lambda name: statistics.Estimate.of(ended[name].values()).mean) not in repeats.dropped
+            assert (
+                max(full, key=lambda name: statistics.MeanEstimate.of(ended[name].values()).mean) not in repeats.dropped
+            )
     assert len(repeats.dropped) < len(names)
 
 
@@ -253,7 +265,7 @@ def test_a_race_of_runs_side_by_side_comes_back_as_it_was() -> None:
     """Runs that train at the same time end in any order, but a record tells of them in the order of their start."""
     differs = []
     for seed in range(100):
-        luck, asked = random.Random(seed), Asked((*NAMES[:2], "arcface-005"), SEEDS, racing=True)
+        luck, asked = random.Random(seed), ReplicationPlan((*NAMES[:2], "arcface-005"), SEEDS, racing=True)
         level = {"arcface-003": 0.95, "arcface-001": 0.943, "arcface-005": 0.945}
         live, running, record = repeats_of(asked), list[Trial](), list[Trial]()
         while True:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from scipy.stats import binomtest, ttest_rel
 
-from orchestrator.selection.replicates import Asked
+from orchestrator.selection.replicates import ReplicationPlan
 from orchestrator.selection.sealed_results import Sealed
-from orchestrator.selection.statistics import Estimate
+from orchestrator.selection.statistics import MeanEstimate
 from orchestrator.storage.event_log import Trial
 from orchestrator.storage.events import Event
 
@@ -19,7 +19,7 @@ TRIALS = {
     name: Trial(name, name[:-4], int(name[-3:]), 7, {"lr": 0.1}, "completed") for name in ("arcface-003", "softmax-001")
 }
 SEEDS, IMAGES = (31, 32, 33), 2000
-ASKED = Asked(tuple(TRIALS), SEEDS).event()
+ASKED = ReplicationPlan(tuple(TRIALS), SEEDS).event()
 COMMIT = {"commit": "0123456789abcdef", "changed": False}
 ARCFACE, SOFTMAX = (0.9505, 0.953, 0.951), (0.931, 0.9325, 0.9315)
 
@@ -92,7 +92,7 @@ def test_every_head_has_its_scores_seed_by_seed() -> None:
     arcface = test.heads["arcface"]
     assert arcface.trial == TRIALS["arcface-003"]
     assert arcface.scores == dict(zip(SEEDS, ARCFACE, strict=True))
-    assert arcface.estimate == Estimate.of(ARCFACE)
+    assert arcface.estimate == MeanEstimate.of(ARCFACE)
     assert arcface.images == IMAGES
     (difference,) = test.between_heads
     assert (difference.first, difference.second) == ("arcface", "softmax")
@@ -133,7 +133,7 @@ def test_a_second_opening_is_measured_anew() -> None:
     assert list(half.measured()) == [event["run"] for event in measured(2)[:5]]
     whole = sealed(*WHOLE, opened(2), *measured(2, 0.01))
     assert not whole.half_open
-    assert whole.heads["arcface"].estimate == Estimate.of(value + 0.01 for value in ARCFACE)
+    assert whole.heads["arcface"].estimate == MeanEstimate.of(value + 0.01 for value in ARCFACE)
     assert len(whole.openings) == 2
 
 
@@ -166,12 +166,12 @@ def test_another_look_that_measures_nothing_leaves_what_was_measured() -> None:
     assert not test.half_open
     assert test.said().startswith("CAUTION")
     assert list(test.heads) == ["arcface", "softmax"]
-    assert test.heads["arcface"].estimate == Estimate.of(ARCFACE)
+    assert test.heads["arcface"].estimate == MeanEstimate.of(ARCFACE)
 
 
 def test_what_was_asked_for_last_is_what_counts() -> None:
     """After a confirmation chose another configuration of a head, the final runs of the earlier one say nothing."""
-    again = Asked(("softmax-001",), SEEDS).event()
+    again = ReplicationPlan(("softmax-001",), SEEDS).event()
     test = sealed(*WHOLE, again, opened(2), *measured(2)[3:])
     assert not test.half_open
     assert list(test.heads) == ["softmax"]
@@ -180,15 +180,15 @@ def test_what_was_asked_for_last_is_what_counts() -> None:
 @pytest.mark.parametrize("ended", [1, 2])
 def test_final_runs_after_an_opening_are_no_part_of_it(ended: int) -> None:
     """Else `test` would measure them without a second opening in the record, and without being forced to."""
-    more = Asked(tuple(TRIALS), (*SEEDS, 34))
+    more = ReplicationPlan(tuple(TRIALS), (*SEEDS, 34))
     test = sealed(*WHOLE, more.event(), *final_runs(seeds=(*SEEDS, 34))[18 : 18 + 3 * ended])
     assert len(test.wanted()) == 6 + ended
     assert not test.half_open
-    assert test.heads["arcface"].estimate == Estimate.of(ARCFACE)
+    assert test.heads["arcface"].estimate == MeanEstimate.of(ARCFACE)
 
 
 def test_more_seeds_are_further_runs() -> None:
-    more = Asked(tuple(TRIALS), (*SEEDS, 34, 35))
+    more = ReplicationPlan(tuple(TRIALS), (*SEEDS, 34, 35))
     test = sealed(*WHOLE, more.event())
     rest = list(iter(test.repeats(more).next, None))
     assert [(run.name, run.seed) for run in rest] == [

@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.selection import confirmation, ranking
 from orchestrator.selection.confirmation import Candidate, Confirmation, judge
-from orchestrator.selection.replicates import Asked, Repeats, configuration_of
+from orchestrator.selection.replicates import Replicates, ReplicationPlan, configuration_of
 from orchestrator.storage.event_log import Trial
 from orchestrator.study.schema import Study
 
@@ -70,7 +70,7 @@ def confirmed(top: int, seeds: int, racing: bool = False, draws: int = DRAWS) ->
     rows, runs, study = [], 0, make_study()
     for chance, worth, trials in searches(draws):
         asked = confirmation.ask(study, trials, top, seeds, racing)
-        repeats, own = Repeats(asked, trials, "seed"), dict[str, list[Trial]]()
+        repeats, own = Replicates(asked, trials, "seed"), dict[str, list[Trial]]()
         while run := repeats.next():
             name = configuration_of(run.name, "seed")
             objective = float(worth[int(name[-3:])] + SEED * chance.standard_normal())
@@ -130,7 +130,9 @@ def test_racing_is_worth_most_where_a_configuration_is_clearly_worse() -> None:
     chance, left = np.random.default_rng(3), []
     trials = [trial(f"arcface-{n:03d}", n, n, 0.9) for n in range(2)]
     for _ in range(300):
-        repeats = Repeats(Asked(("arcface-000", "arcface-001"), (1, 2, 3, 4, 5), racing=True), trials, "seed")
+        repeats = Replicates(
+            ReplicationPlan(("arcface-000", "arcface-001"), (1, 2, 3, 4, 5), racing=True), trials, "seed"
+        )
         while run := repeats.next():
             behind = 10 * SEED * run.name.startswith("arcface-001")
             repeats.epoch(run.name, {"epoch": 1, "objective": 0.95 - behind + SEED * chance.standard_normal()})
@@ -154,7 +156,7 @@ def verdicts(chance: np.random.Generator, lead: float = 0.0) -> list[str]:
             row = {"epoch": 1, "objective": float(objective + lead * (head == "softmax"))}
             name = f"{head}-000-seed-{seed}"
             runs[name] = Trial(name, head, seed, seed, {}, "completed", "", [row])
-    found = Confirmation(Asked(tuple(trials), tuple(seeds)), runs, trials)
+    found = Confirmation(ReplicationPlan(tuple(trials), tuple(seeds)), runs, trials)
     assert len(found.between_heads) == 15
     return found.verdicts()
 

@@ -14,7 +14,7 @@ from scipy import stats
 
 from orchestrator.selection.statistics import (
     Difference,
-    Estimate,
+    MeanEstimate,
     all_differences,
     differences,
     holm,
@@ -29,7 +29,7 @@ ACCURACIES = [0.951, 0.958, 0.9555, 0.949, 0.9602]
 @pytest.mark.parametrize("scale", [1e-4, 0.003, 10.0])
 def test_an_estimate_is_students(n: int, scale: float) -> None:
     values = np.random.default_rng(n).normal(0.95, scale, n)
-    found = Estimate.of(values.tolist())
+    found = MeanEstimate.of(values.tolist())
     assert (found.n, found.mean) == (n, pytest.approx(values.mean()))
     assert found.standard_error == pytest.approx(stats.sem(values))
     assert found.interval == pytest.approx(stats.t.interval(0.95, n - 1, values.mean(), stats.sem(values)))
@@ -37,31 +37,31 @@ def test_an_estimate_is_students(n: int, scale: float) -> None:
 
 def test_the_interval_of_two_runs_is_a_closed_form() -> None:
     """With one degree of freedom t is Cauchy's: the quantile at 97.5% is tan(0.475 π), 12.7 standard errors."""
-    found = Estimate.of([0.9, 0.94])
+    found = MeanEstimate.of([0.9, 0.94])
     assert found.standard_error == pytest.approx(0.02)
     assert found.half_width == pytest.approx(0.02 * math.tan(0.475 * math.pi))
 
 
 def test_one_run_has_no_interval() -> None:
-    found = Estimate.of([0.9])
-    assert found == Estimate(1, 0.9, None, None)
+    found = MeanEstimate.of([0.9])
+    assert found == MeanEstimate(1, 0.9, None, None)
     assert found.interval is None
     assert str(found) == "0.9000 (n = 1)"
 
 
 def test_equal_runs_have_an_interval_of_no_width() -> None:
-    found = Estimate.of([0.9] * 5)
+    found = MeanEstimate.of([0.9] * 5)
     assert (found.standard_error, found.half_width, found.interval) == (0.0, 0.0, (0.9, 0.9))
 
 
 def test_no_run_is_no_estimate() -> None:
     with pytest.raises(ValueError, match="at least one value, but got none"):
-        Estimate.of([])
+        MeanEstimate.of([])
 
 
 def test_an_estimate_says_its_mean_its_interval_and_its_n() -> None:
     half = stats.t.ppf(0.975, 4) * stats.sem(ACCURACIES)
-    assert str(Estimate.of(ACCURACIES)) == f"0.9547 ± {half:.4f} (n = 5)"
+    assert str(MeanEstimate.of(ACCURACIES)) == f"0.9547 ± {half:.4f} (n = 5)"
 
 
 @given(st.lists(st.integers(-1000, 1000), min_size=2, max_size=40), st.integers(-500, 500))
@@ -126,7 +126,7 @@ def scores(*values: float, first_seed: int = 0) -> dict[int, float]:
 def test_only_seeds_that_both_have_are_compared() -> None:
     known = {"a": scores(0.9, 0.8, 0.7), "b": scores(0.6, 0.7, 0.1, first_seed=1)}
     (found,) = differences(known, [("a", "b")])
-    assert found.estimate == Estimate.of([0.8 - 0.6, 0.7 - 0.7])
+    assert found.estimate == MeanEstimate.of([0.8 - 0.6, 0.7 - 0.7])
     assert found.p == pytest.approx(paired_p([0.8 - 0.6, 0.0]))
     assert differences(known | {"c": scores(0.5, first_seed=9)}, [("a", "c"), ("b", "c")]) == []
 
@@ -142,7 +142,7 @@ def test_p_is_corrected_for_all_pairs() -> None:
 
 
 def difference(mean: float, p: float, n: int = 5, **names: Any) -> Difference:
-    return Difference(names.get("first", "arcface"), names.get("second", "cosface"), Estimate(n, mean, 0.1, 0.2), p)
+    return Difference(names.get("first", "arcface"), names.get("second", "cosface"), MeanEstimate(n, mean, 0.1, 0.2), p)
 
 
 @pytest.mark.parametrize(
@@ -169,5 +169,5 @@ def test_verdicts_name_what_is_apart_and_then_say_that_nothing_else_is() -> None
 
 def test_a_single_seed_tells_nothing_apart() -> None:
     (found,) = all_differences({"arcface": {1: 0.99}, "cosface": {1: 0.5}})
-    assert not found.apart
+    assert not found.significant
     assert str(found) == "arcface and cosface cannot be told apart at n = 1 (p = 1)"

@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.errors import RayEnded
 from orchestrator.system import ray_thread
-from orchestrator.system.ray_thread import Beside
+from orchestrator.system.ray_thread import RayThread
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def ended() -> None:
 
 
 def test_all_is_done_in_one_thread_that_lives_on() -> None:
-    thread = Beside(lambda: None)
+    thread = RayThread(lambda: None)
     first, second = (thread.do(threading.current_thread) for _ in range(2))
     assert first is second is not threading.current_thread()
     assert first.is_alive()
@@ -36,7 +36,7 @@ def test_all_is_done_in_one_thread_that_lives_on() -> None:
 
 @pytest.mark.parametrize("error", [ValueError("no"), TimeoutError("late"), SystemExit(1)])
 def test_what_the_work_raises_is_raised(error: BaseException) -> None:
-    thread = Beside(lambda: None)
+    thread = RayThread(lambda: None)
 
     def work() -> None:
         raise error
@@ -48,7 +48,7 @@ def test_what_the_work_raises_is_raised(error: BaseException) -> None:
 
 def test_work_that_never_returns_is_given_up_where_a_look_raises() -> None:
     never = threading.Event()
-    thread = Beside(ended)
+    thread = RayThread(ended)
     with pytest.raises(RayEnded):
         thread.do(never.wait)
     assert not thread.idle(0.01)
@@ -58,7 +58,7 @@ def test_work_that_never_returns_is_given_up_where_a_look_raises() -> None:
 
 def test_a_last_thing_that_waits_for_what_is_gone_is_not_waited_for() -> None:
     never, looked = threading.Event(), iter([False, True])
-    thread = Beside(lambda: None)
+    thread = RayThread(lambda: None)
     assert not thread.last(never.wait, 3600, lambda: next(looked))
     never.set()
 
@@ -74,7 +74,7 @@ def test_an_error_that_comes_of_rays_end_is_told_as_that() -> None:
         if done.is_set():
             ended()
 
-    thread = Beside(look)
+    thread = RayThread(look)
     with pytest.raises(RayEnded):
         thread.do(work)
     thread.close()
@@ -85,7 +85,7 @@ def test_a_program_whose_ray_never_answers_ends_with_its_code(tmp_path: Path) ->
 import atexit, tempfile, threading
 from orchestrator.system import ray_thread
 folder = tempfile.TemporaryDirectory()
-thread = ray_thread.Beside(lambda: None)
+thread = ray_thread.RayThread(lambda: None)
 thread.last(threading.Event().wait, 0.01)
 atexit.register(threading.Event().wait)  # as Ray's and Tune's
 print("said")

@@ -11,7 +11,7 @@ import pytest
 from orchestrator.figures.style import COLOURS
 from orchestrator.storage.event_log import Trial
 from orchestrator.storage.study_folder import StudyFolder
-from orchestrator.tracking.media import MOST_RECALLED, Keepsakes
+from orchestrator.tracking.media import MOST_RECALLED, RunMedia
 
 LABELS = np.arange(200) % 10
 
@@ -28,14 +28,14 @@ def points(seed: int = 0) -> Any:
 def test_keepsakes_recall_only_what_they_have_not_drawn_and_what_was_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, known, kept = StudyFolder(tmp_path), trial(epochs=4), Keepsakes(LABELS)
+    folder, known, kept = StudyFolder(tmp_path), trial(epochs=4), RunMedia(LABELS)
     folder.save_embedding(known.name, 1, points(1))
     folder.save_embedding(known.name, 3, points(3))
     first = kept.draw(known, known.epochs[3], points(4))
     kept.draw(known, known.epochs[2], points(3))
     drawn: list[int] = []
-    honest = Keepsakes.draw
-    monkeypatch.setattr(Keepsakes, "draw", lambda self, *given: (drawn.append(given[1]["epoch"]), honest(self, *given)))
+    honest = RunMedia.draw
+    monkeypatch.setattr(RunMedia, "draw", lambda self, *given: (drawn.append(given[1]["epoch"]), honest(self, *given)))
     kept.recall(known, folder)
     assert drawn == [1]
     assert sorted(kept.frames) == [1, 3, 4]
@@ -45,7 +45,7 @@ def test_keepsakes_recall_only_what_they_have_not_drawn_and_what_was_kept(
 
 
 def test_the_cloud_has_the_colours_of_the_classes() -> None:
-    kept = Keepsakes(LABELS)
+    kept = RunMedia(LABELS)
     assert kept.cloud() is None
     known = trial(epochs=1)
     kept.draw(known, known.epochs[0], points())
@@ -60,8 +60,8 @@ def test_of_many_epochs_some_are_recalled_with_the_best_and_the_last(
     known, folder = trial(epochs=200), StudyFolder(tmp_path)
     known.epochs[122]["objective"] = 99.0
     monkeypatch.setattr(StudyFolder, "embedding", lambda *given: points())
-    monkeypatch.setattr(Keepsakes, "draw", lambda self, trial, row, points: self.frames.setdefault(row["epoch"], b""))
-    kept = Keepsakes(LABELS)
+    monkeypatch.setattr(RunMedia, "draw", lambda self, trial, row, points: self.frames.setdefault(row["epoch"], b""))
+    kept = RunMedia(LABELS)
     kept.recall(known, folder)
     assert 15 < len(kept.frames) <= MOST_RECALLED + 1
     assert {123, 200} <= kept.frames.keys()

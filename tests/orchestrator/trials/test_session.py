@@ -11,7 +11,7 @@ import pytest
 from orchestrator.reporting.progress_view import Silent
 from orchestrator.stages import launch
 from orchestrator.storage.study_folder import StudyFolder
-from orchestrator.system.ray_thread import Beside
+from orchestrator.system.ray_thread import RayThread
 from orchestrator.system.signals import StopSignals
 from orchestrator.trials.tuner import Session
 
@@ -25,7 +25,7 @@ def test_rays_thread_learns_whether_ray_is_broken_and_is_not_ended_by_a_late_sig
     tmp_path: Path, broken: bool
 ) -> None:
     planned: Any = SimpleNamespace(folder=StudyFolder(tmp_path))
-    beside = Beside(disturbing, lambda: broken)
+    beside = RayThread(disturbing, lambda: broken)
     session = Session(planned, Silent(), StopSignals(lambda: ""), beside)
     try:
         assert session._interrupted() == broken
