@@ -21,7 +21,7 @@ from orchestrator.system import fingerprint
 from tests.orchestrator.processes import below
 
 KEY = "a key that nobody else may read"
-INTRUDER = Path(__file__).with_name("intruder.py")
+INTRUDER = Path(__file__).parents[1] / "intruder.py"
 REFUSED, NOT_HERE = {"UNAUTHENTICATED", "401", "403"}, {"UNIMPLEMENTED"}  # the latter: another port's service
 NOBODY = 65534
 OF_ITS_USER = {"WANDB_API_KEY": KEY, "RAY_AUTH_TOKEN": "the user's own", "RAY_ADDRESS": "192.0.2.99:6379"}
@@ -196,5 +196,5 @@ def test_its_trials_import_the_code_of_their_driver(scratch: Path) -> None:
 
     lightning, orchestrator, code = ray.get(imported.remote())
     assert Path.cwd() == scratch / "elsewhere"
-    assert Path(lightning).parents[1] == Path(orchestrator).parents[1] == fingerprint.HOME
+    assert Path(lightning).parents[1] == Path(orchestrator).parents[2] == fingerprint.HOME
     assert code == fingerprint.of_code()
