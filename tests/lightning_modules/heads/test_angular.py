@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lightning_modules.heads.angular import monotone_cosine
+from lightning_modules.heads.class_centre_softmax import target_logits
 
 ANGULAR: list[tuple[str, dict[str, Any]]] = [
     ("arcface", {"margin_rad": 0.5, "scale": 16.0}),
