@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from lightning_modules.heads import class_centre_softmax
 from lightning_modules.heads.angular import monotone_cosine
 from lightning_modules.heads.class_centre_softmax import target_logits
 
@@ -53,7 +54,7 @@ def test_slope_of_monotone_cosine_is_minus_the_absolute_sine() -> None:
 def angle_to_centres(points_BD: Tensor, centres_BD: Tensor) -> Tensor:
     """As a head finds it: of each point to the centre of its class."""
     labels_B, centres_CD = torch.arange(len(points_BD)), torch.cat([centres_BD, -centres_BD])
-    return target_logits(points_BD, 1.0, centres_CD, labels_B, with_angle=True).angle_B
+    return class_centre_softmax.target_logits(points_BD, 1.0, centres_CD, labels_B, with_angle=True).angle_B
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-14)])
