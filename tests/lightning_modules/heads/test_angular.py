@@ -13,7 +13,6 @@ from torch import Tensor
 
 from lightning_modules.heads import class_centre_softmax
 from lightning_modules.heads.angular import monotone_cosine
-from lightning_modules.heads.class_centre_softmax import target_logits
 
 ANGULAR: list[tuple[str, dict[str, Any]]] = [
     ("arcface", {"margin_rad": 0.5, "scale": 16.0}),
