@@ -17,7 +17,7 @@ test: lint
 	$(BIN)/pytest --numprocesses $(PROCESSES) --no-loadscope-reorder
 
 ends: $(READY)
-	$(BIN)/python -m tests.ends
+	$(BIN)/python -m tests.ends --at-once 2
 
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz

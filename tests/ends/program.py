@@ -59,11 +59,13 @@ class Program:
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 try:
-                    environment, command = (entry / "environ").read_bytes(), (entry / "cmdline").read_bytes()
+                    if title.encode() not in (entry / "cmdline").read_bytes():
+                        continue
+                    marked = f"{MARK}={self.mark}".encode() in (entry / "environ").read_bytes()
                     dead = (entry / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
                 except OSError:
                     continue
-                if f"{MARK}={self.mark}".encode() in environment and title.encode() in command and not dead:
+                if marked and not dead:
                     found.append(int(entry.name))
         return found
 
@@ -118,7 +120,7 @@ def wait_until(reached: Callable[[], Any], program: Program, seconds: float) -> 
         if program.process.poll() is not None or time.monotonic() > end:
             return None
         drain(program)
-        time.sleep(0.02)
+        time.sleep(0.05)
     return found
 
 

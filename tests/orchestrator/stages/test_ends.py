@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.storage.study_folder import StudyFolder
-from tests.ends.cell import ENDS, STAGES
 from tests.ends.program import STUDY, Program, content, start, wait_until
+from tests.ends.ways import ENDS, STAGES
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")]
 DISTURBED = {"search": "raylet killed", "confirmation": "SIGTERM to every process", "report": "SIGTERM"}
