@@ -2,7 +2,7 @@
 # make test   set up, then lint, check types and test
 # make ends   every way to end a study, at each of its stages, in half an hour; make test tries one of each kind
 # make fuzz   thousands of broken files of every kind; make test tries some of each
-.PHONY: run test ends fuzz lint bench showcase lock clean
+.PHONY: run test ends fuzz lint style types bench showcase lock clean
 
 PYTHON ?= python3
 PROCESSES ?= 3
@@ -13,8 +13,11 @@ export PYTHONDONTWRITEBYTECODE :=  # where that is set, every process compiles t
 run: $(READY)
 	$(BIN)/orchestrator launch quick --next-name
 
-test: lint
-	$(BIN)/pytest --numprocesses $(PROCESSES) --no-loadscope-reorder
+test: style  # types are checked beside the tests, and what is wrong with them is said after these
+	@mkdir -p build
+	@$(BIN)/mypy >build/types.txt 2>&1 & types=$$!; \
+	$(BIN)/pytest --numprocesses $(PROCESSES) --no-loadscope-reorder; tests=$$?; \
+	wait $$types; types=$$?; cat build/types.txt; exit $$((tests | types))
 
 ends: $(READY)
 	$(BIN)/python -m tests.ends --at-once 2
@@ -22,10 +25,14 @@ ends: $(READY)
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz
 
-lint: $(READY)
+lint: style types
+
+style: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo --no-cache
+
+types: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY)
