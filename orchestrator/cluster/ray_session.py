@@ -15,6 +15,7 @@ import math
 import secrets
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cluster.cluster_yaml import node_types, read
 from orchestrator.cluster.resources import Fleet, Node
-from orchestrator.errors import CannotRun, Problem
+from orchestrator.errors import CannotRun, Problem, RayEnded
 from orchestrator.system import fingerprint
 from orchestrator.system.environment import given, kept
 from orchestrator.system.ray_daemons import Daemons, undisturbed
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 IDLE_S = 2.0  # for trials to be ended, where nobody waits for them any more
 SHUTDOWN_S = 10.0
+POLL_S = 0.05
 TEMPORARY = "t"  # the folder for temporary files of all that Ray starts: a process that is killed leaves some
 FILES = "r"  # the folder of Ray's own files: short, for sockets lie below it
 OBJECT_STORE_BYTES = 512 * 2**20  # beyond the dataset itself: Ray's own minimum is 75 MB
@@ -153,6 +155,7 @@ def local_ray(
                 _token(),
                 given({"TMPDIR": str(temporary)}),
                 undisturbed(),
+                _audibly(daemons.gone),
                 warnings.catch_warnings(),
             ):
                 warnings.simplefilter("ignore", FutureWarning)  # Ray announces its own future defaults at every start
@@ -170,7 +173,10 @@ def local_ray(
 
         beside = RayThread(look, daemons.gone)
         try:
-            beside.do(start)
+            try:
+                beside.do(start)
+            except (ConnectionError, RuntimeError, TimeoutError, ray.exceptions.RayError) as error:
+                raise RayEnded(f"Ray does not start: {str(error).strip().partition(chr(10))[0]}") from error
             yield beside
         finally:
             answers = not daemons.gone() and beside.idle(IDLE_S, daemons.gone)
@@ -213,6 +219,30 @@ def _leave_behind() -> None:
     """Lets this process exit, at which Tune would wait for a GCS that is no more."""
     if registry := sys.modules.get("ray.tune.registry"):
         atexit.unregister(registry._unregister_all)
+
+
+@contextmanager
+def _audibly(gone: Callable[[], bool]) -> Iterator[None]:
+    """Lets other threads work, and signals be heard, while Ray waits for its GCS to listen.
+
+    Ray's own wait is in C++ and holds Python's lock, for half a minute where a GCS says nothing. It follows when there
+    is nothing to wait for any more: the GCS has written its port, or is gone.
+    """
+    from ray._private import node
+
+    ask = node.wait_for_persisted_port
+
+    def wait(session: str, node_id: str, port: str, timeout_ms: int) -> int:
+        end = time.monotonic() + timeout_ms / 1000
+        while not (written := Path(session, f"{port}_{node_id}").exists()) and not gone() and time.monotonic() < end:
+            time.sleep(POLL_S)
+        return int(ask(session, node_id, port, timeout_ms=1000 if written else 0))
+
+    node.wait_for_persisted_port = wait
+    try:
+        yield
+    finally:
+        node.wait_for_persisted_port = ask
 
 
 @contextmanager

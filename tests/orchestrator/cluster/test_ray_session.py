@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 import ray
-from ray._private import worker
+from ray._private import node, worker
 
 from orchestrator.cluster import ray_session
-from orchestrator.errors import CannotRun
+from orchestrator.errors import CannotRun, RayEnded
 from orchestrator.system.ray_daemons import Daemons
 from orchestrator.system.ray_thread import NAME
 
@@ -62,6 +62,40 @@ def test_a_ray_that_is_left_behind_is_not_asked_for_anything_when_the_process_ex
         pass
     beside.close()
     assert bool(kept) != gone
+
+
+@pytest.mark.parametrize("end", ["written", "gone", "late"])
+def test_while_ray_waits_for_its_gcs_others_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    asked, looks = list[int](), list[bool]()
+    monkeypatch.setattr(node, "wait_for_persisted_port", lambda *given, timeout_ms: asked.append(timeout_ms) or 6379)
+
+    def gone() -> bool:  # is asked again and again, while others may work
+        assert not asked
+        looks.append(True)
+        if end == "written" and len(looks) == 3:
+            (tmp_path / "gcs_server_port_head").touch()
+        return end == "gone" and len(looks) == 3
+
+    with ray_session._audibly(gone):
+        timeout_ms = 100 if end == "late" else 100_000
+        assert node.wait_for_persisted_port(str(tmp_path), "head", "gcs_server_port", timeout_ms=timeout_ms) == 6379
+    assert asked == [1000 if end == "written" else 0]
+    assert end == "late" or len(looks) == 3
+    assert node.wait_for_persisted_port("", "", "", timeout_ms=1) == 6379  # Ray's own again
+    assert asked[1:] == [1]
+
+
+def test_a_ray_that_does_not_start_is_told_as_the_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(*given: object, **settings: object) -> None:
+        raise RuntimeError("Timed out waiting for file gcs_server_port\nand a page more")
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    with (
+        pytest.raises(RayEnded, match=r"^Ray does not start: Timed out waiting for file gcs_server_port$"),
+        ray_session.local_ray(1, 0, 0, tmp_path),
+    ):
+        pass
 
 
 def test_sigterm_is_heard_while_ray_ends_whose_core_leaves_it_deadly(monkeypatch: pytest.MonkeyPatch) -> None:
