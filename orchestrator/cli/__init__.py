@@ -7,6 +7,8 @@ progress and errors to stderr.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -49,6 +51,7 @@ VERBS: dict[str, Callable[..., None]] = {  # in the order in which --help lists 
 
 def main() -> None:
     """The console script."""
+    atexit.register(gc.freeze)  # last of all: nothing is searched for garbage, which takes a second or two after torch
     streams.mend()
     caches.furnish()
     try:

@@ -328,6 +328,18 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-2:] == ["0", "[]"]
 
 
+def test_nothing_is_searched_for_garbage_at_the_exit() -> None:
+    code = (
+        "import atexit, gc, sys\n"
+        "atexit.register(lambda: print(gc.get_freeze_count() > 0))\n"  # after all that is registered later
+        "from orchestrator.cli import main\n"
+        "sys.argv[1:] = ['--version']\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[1:] == ["True"]
+
+
 def test_the_package_runs_as_a_module(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "orchestrator", "status", str(tmp_path / "nowhere")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
