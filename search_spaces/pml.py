@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from search_spaces import pml_source
-from search_spaces.distributions import Choice, Range, Value, constant, short
-from search_spaces.heads import HEADS, SWITCH, Auto, Setting
+from search_spaces.distributions import Choice, Range, Value, short
 from search_spaces.pml_source import Constructor
+from search_spaces.settings import HEAD_LR, SWITCH, Auto, AutoRule, HeadSpace, Role, Setting, fixed
 
 PREFIX = "pml."
 EXTRA = "pip install 'embedding-head-orchestrator[metric-learning]'"
@@ -118,27 +117,25 @@ def _missing(loss: str) -> list[str]:
     return [name for name in pml_source.constructor(losses, loss).required if name not in REQUIRED.get(loss, {})]
 
 
-def settings(head: str) -> dict[str, Setting]:
-    """The settings of a loss, its training's apart; KeyError for what is no supported loss."""
+def space(head: str) -> HeadSpace:
+    """What a loss lets one search, its training apart; KeyError for what is no supported loss."""
     losses, loss = pml_source.folder(), head.removeprefix(PREFIX)
     if losses is None or head not in names():
         raise KeyError(head)
     known = pml_source.constructor(losses, loss)
     filled = REQUIRED.get(loss, {})
     defaults = {name: value for name, (value, _) in filled.items()} | known.defaults
-    head_lr = {"head_lr": HEADS["softmax"]["head_lr"]} if known.needs else {}
+    head_lr = {"head_lr": HEAD_LR} if known.needs else {}
     searched = _searched(loss, defaults)[: MOST_SEARCHED - 1 - len(head_lr)]
     ordered = sorted(defaults, key=lambda name: not isinstance(defaults[name], bool | str))  # conditions first
     own = {name: _setting(loss, name, defaults[name], known, name in searched) for name in ordered}
-    return head_lr | own | _learned_on_demand(defaults)
+    return HeadSpace(head_lr | own | _learned_on_demand(defaults))
 
 
 def _learned_on_demand(defaults: dict[str, Value]) -> dict[str, Setting]:
     if "learn_beta" not in defaults:
         return {}
-    usual = HEADS["softmax"]["head_lr"]
-    fixed = Auto(constant(0.05), 0.05, "beta is one number")
-    return {"head_lr": Setting(usual.valid, usual.unit, lambda classes, dimensions: fixed, ("learn_beta", True))}
+    return {"head_lr": Setting(HEAD_LR.valid, HEAD_LR.unit, fixed(0.05, "beta is one number"), ("learn_beta", True))}
 
 
 def _searched(loss: str, defaults: dict[str, Value]) -> list[str]:
@@ -163,14 +160,19 @@ def _setting(loss: str, name: str, default: Value, known: Constructor, searched:
     when = CONDITIONS.get((loss, name))
     source = REQUIRED.get(loss, {}).get(name, (default, "the loss's own default"))[1]
     if isinstance(default, bool):
-        return Setting(SWITCH, "yes or no", _fixed(default, source), when)
+        return Setting(SWITCH, "yes or no", fixed(default, source), when)
     if isinstance(default, str):
-        return Setting(Choice(known.choices.get(name, (default,))), "a rule", _fixed(default, source), when)
+        return Setting(Choice(known.choices.get(name, (default,))), "a rule", fixed(default, source), when)
     if _is_whole(loss, name, default):
-        return Whole(Range(1, 1e4, integer=True), "a whole number", _fixed(default, source), when)
+        return Whole(Range(1, 1e4, integer=True), "a whole number", fixed(default, source), when)
     valid = _valid(loss, name, default)
     unit = "degrees" if (loss, name) in DEGREES else "a number"
-    return Setting(valid, unit, _around(default, valid, source) if searched else _fixed(default, source), when)
+    auto = _around(default, valid, source) if searched else fixed(default, source)
+    return Setting(valid, unit, auto, when, _role(name))
+
+
+def _role(name: str) -> Role | None:
+    return "margin" if _is_margin(name) else "scale" if name == "scale" else None
 
 
 def _valid(loss: str, name: str, default: float) -> Range:
@@ -179,11 +181,7 @@ def _valid(loss: str, name: str, default: float) -> Range:
     return Range(1e-9, 1e9) if default > 0 and not _is_margin(name) else Range(-1e9, 1e9)
 
 
-def _fixed(value: Value, reason: str) -> Callable[[int, int], Auto]:
-    return lambda classes, dimensions: Auto(constant(value), value, reason)
-
-
-def _around(default: float, valid: Range, source: str) -> Callable[[int, int], Auto]:
+def _around(default: float, valid: Range, source: str) -> AutoRule:
     low, high = default / SPREAD, min(default * SPREAD, valid.high)
     reason = f"a third to three times {source} {short(default)}"
     if source != "the loss's own default":

@@ -1,4 +1,4 @@
-"""What a margin does, seen from outside: the target logit over the angle, and the room that it leaves to a class."""
+"""What a margin does, seen from outside: the target logit over the angle, and the angular slack it leaves a class."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Margin:
         with torch.no_grad():
             return np.asarray(self._head.target_cosine(torch.from_numpy(np.array(angle_rad, np.float64))))
 
-    def room(self, apart_rad: Array) -> Array:
+    def angular_slack(self, apart_rad: Array) -> Array:
         """How far (rad) a point may be from its centre, towards another centre `apart_rad` away, and still win.
 
         Where the target cosine equals the other's cosine: target(θ) = cos(α − θ); 0 where no angle satisfies it.

@@ -19,7 +19,7 @@ from orchestrator.figures.style import FAINT, GRID, INK, class_colour, new_figur
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
-Room = Callable[[Array], Array]  # how far a class reaches (rad) towards a neighbour so far away (rad)
+Slack = Callable[[Array], Array]  # how far a class reaches (rad) towards a neighbour so far away (rad)
 
 BINS = 240
 
@@ -32,7 +32,7 @@ def units(points: NDArray[Any]) -> Array:
 
 
 def draw(
-    points: NDArray[Any], labels: NDArray[np.int64], centres: NDArray[Any], room: Room | None, title: str
+    points: NDArray[Any], labels: NDArray[np.int64], centres: NDArray[Any], slack: Slack | None, title: str
 ) -> Figure:
     """The unit circle of a 2-D embedding or the two halves of the sphere of a 3-D one.
 
@@ -44,26 +44,26 @@ def draw(
     figure = new_figure(6.4, 6.4) if circle else new_figure(9.6, 5.2)
     figure.suptitle(title, fontsize=11)
     if circle:
-        _circle(figure.add_subplot(), units(points), labels, classes, centres, room)
+        _circle(figure.add_subplot(), units(points), labels, classes, centres, slack)
     else:
-        _halves(figure.subplots(1, 2), units(points), labels, classes, centres, room)
+        _halves(figure.subplots(1, 2), units(points), labels, classes, centres, slack)
     return figure
 
 
-def sectors(centres: Array, room: Room) -> list[tuple[float, float]]:
+def sectors(centres: Array, slack: Slack) -> list[tuple[float, float]]:
     """Of each centre (C, 2) where its sector begins and ends, as angles in rad, counted anticlockwise."""
     angles = np.arctan2(centres[:, 1], centres[:, 0])
     order = np.argsort(angles)
     gaps = np.diff(np.append(angles[order], angles[order[0]] + 2 * np.pi))  # from each centre to the next
-    after = room(np.minimum(gaps, np.pi))
+    after = slack(np.minimum(gaps, np.pi))
     before = np.roll(after, 1)
     found = dict(zip(order, zip(angles[order] - before, angles[order] + after, strict=True), strict=True))
     return [found[label] for label in range(len(centres))]
 
 
-def _circle(axes: Any, points: Array, labels: Labels, classes: Labels, centres: Array, room: Room | None) -> None:
+def _circle(axes: Any, points: Array, labels: Labels, classes: Labels, centres: Array, slack: Slack | None) -> None:
     axes.add_patch(Circle((0, 0), 1, fill=False, color=FAINT, linewidth=1))
-    spans = sectors(centres, room) if room else None
+    spans = sectors(centres, slack) if slack else None
     angles = np.arctan2(points[:, 1], points[:, 0])
     edges = np.linspace(-np.pi, np.pi, BINS + 1)
     middles = np.repeat(edges, 2)[1:-1]
@@ -87,10 +87,10 @@ def _circle(axes: Any, points: Array, labels: Labels, classes: Labels, centres: 
     axes.axis("off")
 
 
-def _halves(pair: Any, points: Array, labels: Labels, classes: Labels, centres: Array, room: Room | None) -> None:
+def _halves(pair: Any, points: Array, labels: Labels, classes: Labels, centres: Array, slack: Slack | None) -> None:
     turn = _view(centres)
     points, centres = points @ turn.T, centres @ turn.T
-    caps = _caps(centres, room) if room else None
+    caps = _caps(centres, slack) if slack else None
     for axes, side, name in zip(
         pair, (1, -1), ("one half of the sphere", "the other half, from its own side"), strict=True
     ):
@@ -134,10 +134,10 @@ def _flat(points: Array, side: int) -> Array:
     return np.stack([side * points[:, 0], points[:, 1]], axis=1) * np.sqrt(2 / (1 + np.maximum(height, -0.5)))[:, None]
 
 
-def _caps(centres: Array, room: Room) -> Array:
+def _caps(centres: Array, slack: Slack) -> Array:
     """Around each centre (C, 3) the rim (C, 73, 3) of its sector: in every direction as far as towards its nearest."""
     cosines = centres @ centres.T - 3 * np.eye(len(centres))
-    reach = room(np.arccos(np.clip(cosines.max(1), -1, 1)))
+    reach = slack(np.arccos(np.clip(cosines.max(1), -1, 1)))
     turns = np.linspace(0, 2 * np.pi, 73)
     rims = []
     for centre, angle in zip(centres, reach, strict=True):

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from orchestrator.selection import confirmation
 from orchestrator.study.schema import AS_WRITTEN, Study
-from search_spaces.angular_slack import MARGINS
+from search_spaces import feasibility
 from search_spaces.distributions import Parameter, Range
-from search_spaces.heads import feasibility
+from search_spaces.heads import space_of
 
 
 def of(study: Study, num_classes: int) -> list[str]:
@@ -37,7 +37,7 @@ def _feasible(study: Study, num_classes: int) -> Iterable[str]:
             if item.reason != AS_WRITTEN:
                 continue
             if numbers := _numbers(item.parameter):
-                said = feasibility(head, name, min(numbers), max(numbers), num_classes, study.embedding_dim)
+                said = feasibility.refutation(head, name, min(numbers), max(numbers), num_classes, study.embedding_dim)
                 if said:
                     yield f"heads.{head}.{name} {said}"
 
@@ -53,7 +53,7 @@ def _margins(study: Study, num_classes: int) -> Iterable[str]:
     most, asked = study.training.epochs / 2, []
     for head, space in study.spaces(num_classes).items():
         item = space["margin_warmup_epochs"]
-        if head in MARGINS and item.reason == AS_WRITTEN and (epochs := max(_numbers(item.parameter))) > most:
+        if space_of(head).margin and item.reason == AS_WRITTEN and (epochs := max(_numbers(item.parameter))) > most:
             asked.append(f"{head} {epochs:g}")
     if asked:
         rule = f"margins grow for at most half of the training, {most:g} epochs"

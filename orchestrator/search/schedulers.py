@@ -27,7 +27,6 @@ from orchestrator.study.schema import Study
 from search_spaces.distributions import Range
 
 EPOCH, OBJECTIVE = "epoch", "objective"
-SCHEDULED = ("margin_", "scale", "crossover_")  # what PBT may change while a model trains
 
 
 def trial_config(assignment: Assignment, checkpoint: str | None = None) -> dict[str, Any]:
@@ -201,10 +200,10 @@ def _scheduler(study: Study, space: Space) -> Any:
             grace_period=search.grace_epochs,
             reduction_factor=search.reduction_factor,
         )
-    scheduled = {
+    scheduled = {  # margins, crossovers and scales: what may change while a model trains
         name: item.parameter
         for name, item in space.items()
-        if name.startswith(SCHEDULED) and isinstance(item.parameter, Range) and item.when is None
+        if item.role and isinstance(item.parameter, Range) and item.when is None
     }
     if search.scheduler == "none" or not scheduled:
         return FIFOScheduler()

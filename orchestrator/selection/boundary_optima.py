@@ -10,9 +10,9 @@ from typing import Literal
 from orchestrator.files.atomic import write_atomic
 from orchestrator.selection.results import Results
 from orchestrator.study.schema import Study
-from search_spaces import angular_slack, class_separation
+from search_spaces import class_separation
 from search_spaces.distributions import Range
-from search_spaces.heads import settings_of
+from search_spaces.heads import settings_of, space_of
 
 EDGE = 0.02  # of the range, in its own measure
 
@@ -60,10 +60,11 @@ def _sensible(results: Results, head: str, name: str) -> tuple[float, float]:
     """The ends of what makes sense: valid at all and, for a margin, satisfied by some arrangement of the classes."""
     valid = settings_of(head)[name].valid
     assert isinstance(valid, Range)
-    if name != angular_slack.MARGINS.get(head):
+    margin = space_of(head).margin
+    if margin is None or name != margin.setting:
         return valid.low, valid.high
     angle = class_separation.separation(results.num_classes, results.study.embedding_dim).angle_rad
-    return valid.low, min(valid.high, angular_slack.infeasible_from(head, angle))
+    return valid.low, min(valid.high, margin.infeasible_from(angle))
 
 
 def _wider(space: Range, end: str, least: float, most: float) -> Range | None:

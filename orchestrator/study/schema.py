@@ -36,7 +36,8 @@ from orchestrator.study.field_types import (
     WholeOrAuto,
 )
 from search_spaces import distributions
-from search_spaces.heads import TRAINING, settings_of
+from search_spaces.heads import settings_of
+from search_spaces.settings import TRAINING, Role
 
 AS_WRITTEN = "as the study says"
 DEVICES = ("cpu", "gpu", "tpu")
@@ -217,12 +218,16 @@ class Tracking(Section):
 
 @dataclass(frozen=True)
 class Searched:
-    """One parameter of one head, ready to be searched. when: read only if that other one has that value."""
+    """One parameter of one head, ready to be searched.
+
+    when: read only if that other one has that value. role: what it does in the loss, as `search_spaces.settings` says.
+    """
 
     parameter: distributions.Parameter
     start: distributions.Value
     reason: str
     when: tuple[str, distributions.Value] | None = None
+    role: Role | None = None
 
 
 class Study(Section):
@@ -280,10 +285,10 @@ class Study(Section):
                 when = None if decides.is_constant else when
             auto, written = setting.auto(num_classes, self.embedding_dim), self._written(head, name)
             if written == AUTO:
-                space[name] = Searched(auto.parameter, auto.start, auto.reason, when)
+                space[name] = Searched(auto.parameter, auto.start, auto.reason, when, setting.role)
                 continue
             parameter = distributions.parse(written)
-            space[name] = Searched(parameter, nearest(parameter, auto.start), AS_WRITTEN, when)
+            space[name] = Searched(parameter, nearest(parameter, auto.start), AS_WRITTEN, when, setting.role)
         return space
 
     def _written(self, head: str, name: str) -> Any:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.errors import Problem, did_you_mean, first, shown
 from orchestrator.study.field_types import AUTO, LARGEST_BATCH, MOST_SEARCHED
 from search_spaces import distributions, pml
-from search_spaces.heads import HEADS, TRAINING, Setting, is_head, known_heads, settings_of
+from search_spaces.heads import HEADS, is_head, known_heads, settings_of
+from search_spaces.settings import TRAINING, Setting
 
 if TYPE_CHECKING:
     from orchestrator.study.schema import Study

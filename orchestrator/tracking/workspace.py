@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Any
 
+from orchestrator.study.schema import Searched
 from orchestrator.tracking import connection
 from orchestrator.tracking.run import About
 from orchestrator.tracking.sweep import Place
 
 EXTRA = "pip install 'embedding-head-orchestrator[workspace]'"
 PICTURES = ["embedding", "embedding_3d", "embedding_best", "embedding_unfolds"]
-MARGINS = ("margin_rad", "margin_cos", "margin")
 
 
 def ensure(place: Place, about: About, say: Callable[[str], None]) -> Place:
@@ -38,6 +38,19 @@ def ensure(place: Place, about: About, say: Callable[[str], None]) -> Place:
     return place
 
 
+def margins_and_scales(searched: Mapping[str, Mapping[str, Searched]]) -> list[tuple[str, str]]:
+    """The pairs of settings of one head that are a margin and a scale, each pair once."""
+    return list(
+        dict.fromkeys(
+            (margin, scale)
+            for space in searched.values()
+            for margin in space
+            for scale in space
+            if (space[margin].role, space[scale].role) == ("margin", "scale")
+        )
+    )
+
+
 def _save(place: Place, about: About) -> Any:
     import wandb_workspaces.reports.v2 as panels
     import wandb_workspaces.workspaces as workspaces
@@ -45,23 +58,21 @@ def _save(place: Place, about: About) -> Any:
     study = about.study
     searched = study.searched()
     names = list(dict.fromkeys(name for space in searched.values() for name in space))
-    margins = [name for name in names if name in MARGINS]
     columns = [panels.ParallelCoordinatesPlotColumn(panels.Config(name)) for name in ("head", *names)]
     columns.append(panels.ParallelCoordinatesPlotColumn(panels.SummaryMetric("objective")))
     space = [
         panels.ParallelCoordinatesPlot(title="Settings and what they reach", columns=columns),
         panels.ParameterImportancePlot(with_respect_to="objective"),
     ]
-    if "scale" in names:
-        space += [
-            panels.ScatterPlot(
-                title=f"{margin} × scale",
-                x=panels.Config(margin),
-                y=panels.Config("scale"),
-                z=panels.SummaryMetric("objective"),
-            )
-            for margin in margins
-        ]
+    space += [
+        panels.ScatterPlot(
+            title=f"{margin} × {scale}",
+            x=panels.Config(margin),
+            y=panels.Config(scale),
+            z=panels.SummaryMetric("objective"),
+        )
+        for margin, scale in margins_and_scales(searched)
+    ]
     heads = [
         panels.LinePlot(title="Objective by epoch", x="epoch", y=["objective"], groupby="config.head"),
         panels.BarPlot(title="Objective by head", metrics=["objective"], groupby="config.head"),

@@ -10,13 +10,16 @@ import pytest
 
 import lightning_modules
 from lightning_modules.heads.base import EmbeddingModule, Recipe
-from search_spaces import angular_slack, class_separation
+from search_spaces import class_separation
+from search_spaces.angular_slack import SLACK_KEPT
 from search_spaces.distributions import Choice, Range
-from search_spaces.heads import HEADS, TRAINING, Setting, feasibility, settings_of
+from search_spaces.feasibility import refutation
+from search_spaces.heads import HEADS, settings_of, space_of
+from search_spaces.settings import TRAINING, Setting
 
 CLASSES = [2, 3, 4, 5, 10, 26, 100, 157, 158, 400, 1000]
 DIMENSIONS = [2, 3, 4, 5, 8, 16, 64, 128, 512]
-ANGULAR = ["arcface", "cosface", "sphereface", "hybrid"]
+ANGULAR = ["arcface", "cosface", "hybrid", "sphereface"]
 SETTINGS = [(head, name) for head in HEADS for name in settings_of(head)]
 SHAPES = [(classes, dimensions) for classes in CLASSES for dimensions in DIMENSIONS]
 
@@ -62,29 +65,29 @@ def test_a_head_takes_every_one_of_its_settings(head: str) -> None:
 def test_what_a_head_needs_is_never_left_out(head: str) -> None:
     """A setting that is read on a condition only has a default in the constructor."""
     arguments = inspect.signature(lightning_modules.head_class(head)).parameters
-    conditional = [name for name, setting in HEADS[head].items() if setting.when]
+    conditional = [name for name, setting in HEADS[head].settings.items() if setting.when]
     assert all(arguments[name].default is not inspect.Parameter.empty for name in conditional)
 
 
 def test_a_condition_names_an_earlier_setting_and_one_of_its_values() -> None:
-    conditions = [(head, name, s.when) for head in HEADS for name, s in HEADS[head].items() if s.when]
+    conditions = [(head, name, s.when) for head in HEADS for name, s in HEADS[head].settings.items() if s.when]
     assert conditions == [(head, "scale", ("magnitude", "fixed")) for head in ANGULAR]
     for head in ANGULAR:
-        names = list(HEADS[head])
+        names = list(HEADS[head].settings)
         assert names.index("magnitude") < names.index("scale")
-        assert HEADS[head]["magnitude"].valid.contains("fixed")
+        assert HEADS[head].settings["magnitude"].valid.contains("fixed")
 
 
 def test_two_dimensional_mnist_gets_margins_that_ten_classes_can_satisfy() -> None:
     def high(head: str, name: str) -> float:
-        space = HEADS[head][name].auto(10, 2).parameter
+        space = HEADS[head].settings[name].auto(10, 2).parameter
         assert isinstance(space, Range)
         return space.high
 
     assert high("arcface", "margin_rad") == pytest.approx(0.9 * 0.6283, abs=1e-3)
     assert high("cosface", "margin_cos") == pytest.approx(0.172, abs=5e-4)
     assert high("sphereface", "margin_mult") == 2.0
-    assert HEADS["arcface"]["scale"].auto(10, 2).parameter == Range(
+    assert HEADS["arcface"].settings["scale"].auto(10, 2).parameter == Range(
         class_separation.smallest_scale(10), 128.0, log=True
     )
 
@@ -132,17 +135,19 @@ def test_what_makes_the_contest_equal_says_so(head: str, name: str) -> None:
     assert settings_of(head)[name].auto(10, 3).reason.endswith("four searched settings a head: an equal contest")
 
 
-@pytest.mark.parametrize("head", angular_slack.MARGINS)
+@pytest.mark.parametrize("head", ANGULAR)
 @pytest.mark.parametrize(("classes", "dimensions"), SHAPES)
-def test_no_margin_that_auto_searches_leaves_less_than_a_tenth_of_the_room(
+def test_no_margin_that_auto_searches_leaves_less_than_a_tenth_of_the_slack(
     head: str, classes: int, dimensions: int
 ) -> None:
-    spaces = {name: setting.auto(classes, dimensions).parameter for name, setting in HEADS[head].items()}
+    margin = space_of(head).margin
+    assert margin
+    spaces = {name: setting.auto(classes, dimensions).parameter for name, setting in HEADS[head].settings.items()}
     angle = class_separation.separation(classes, dimensions).angle_rad
     ends = {name: (space.low, space.high) for name, space in spaces.items() if isinstance(space, Range)}
     for crossover in ends.get("crossover_rad", (0.0,)):
-        params = {angular_slack.MARGINS[head]: ends[angular_slack.MARGINS[head]][1], "crossover_rad": crossover}
-        assert angular_slack.share_of_room(head, params, angle) >= angular_slack.ROOM_KEPT - 1e-9
+        params = {margin.setting: ends[margin.setting][1], "crossover_rad": crossover}
+        assert margin.share(params, angle) >= SLACK_KEPT - 1e-9
 
 
 REASONS = [
@@ -170,7 +175,7 @@ REASONS = [
 @pytest.mark.parametrize(("place", "reason"), REASONS)
 def test_a_limit_is_told_with_its_reason(place: tuple[str, str, int], reason: str) -> None:
     head, name, dimensions = place
-    assert HEADS[head][name].auto(10, dimensions).reason == reason
+    assert HEADS[head].settings[name].auto(10, dimensions).reason == reason
 
 
 WARNINGS: list[tuple[tuple[str, str, float, float, int, int], str | None]] = [
@@ -220,7 +225,7 @@ WARNINGS: list[tuple[tuple[str, str, float, float, int, int], str | None]] = [
 def test_warns_of_bounds_outside_the_feasible_range(
     asked: tuple[str, str, float, float, int, int], warning: str | None
 ) -> None:
-    told = feasibility(*asked)
+    told = refutation(*asked)
     assert (told is None) == (warning is None)
     assert told is None or (warning is not None and told.endswith(warning))
 
@@ -230,7 +235,7 @@ def test_what_auto_searches_is_never_warned_of(head: str, name: str) -> None:
     for classes, dimensions in SHAPES:
         space = settings_of(head)[name].auto(classes, dimensions).parameter
         if isinstance(space, Range):
-            assert feasibility(head, name, space.low, space.high, classes, dimensions) is None
+            assert refutation(head, name, space.low, space.high, classes, dimensions) is None
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -242,7 +247,7 @@ def test_only_angular_margins_grow_at_first_and_longest_in_two_dimensions(head: 
 
 
 def test_batch_hard_mining_is_searched_only_above_three_dimensions() -> None:
-    mining = HEADS["triplet"]["mining"]
+    mining = HEADS["triplet"].settings["mining"]
     assert [mining.auto(10, dimensions).parameter.contains("batch_hard") for dimensions in (2, 3, 4)] == [
         False,
         False,
@@ -280,12 +285,12 @@ def test_the_ends_of_what_is_valid_are_valid(head: str, name: str) -> None:
 
 @pytest.mark.parametrize("value", [0, 1])
 def test_a_switch_takes_no_number_for_a_truth_value(value: int) -> None:
-    assert HEADS["arcface"]["detach_margin"].refusal(value) is not None
+    assert HEADS["arcface"].settings["detach_margin"].refusal(value) is not None
 
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [(HEADS["triplet"]["normalise"], "yes"), (HEADS["arcface"]["detach_margin"], 2)],
+    [(HEADS["triplet"].settings["normalise"], "yes"), (HEADS["arcface"].settings["detach_margin"], 2)],
 )
 def test_a_switch_names_the_truth_values_as_yaml_writes_them(setting: Setting, value: str | int) -> None:
     assert setting.refusal(value) == ("must be false or true", "write false")

@@ -13,7 +13,8 @@ from pytorch_metric_learning import losses
 
 from search_spaces import pml, pml_source
 from search_spaces.distributions import Choice, Range
-from search_spaces.heads import HEADS, TRAINING, is_head, known_heads, settings_of
+from search_spaces.heads import HEADS, is_head, known_heads, settings_of
+from search_spaces.settings import TRAINING
 
 NAMES = pml.names()
 FOLDER = pml_source.folder()
@@ -54,7 +55,7 @@ def test_settings_and_defaults_are_those_of_the_installed_class(head: str) -> No
     assert FOLDER is not None
     assert pml_source.constructor(FOLDER, name).defaults == expected
     filled = {key: value for key, (value, _) in pml.REQUIRED.get(name, {}).items()}
-    starts = {key: setting.auto(10, 3).start for key, setting in pml.settings(head).items()}
+    starts = {key: setting.auto(10, 3).start for key, setting in pml.space(head).settings.items()}
     starts.pop("head_lr", None)
     assert starts == expected | filled
 

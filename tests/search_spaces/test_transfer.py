@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search_spaces import angular_slack, class_separation
-from search_spaces.heads import HEADS, settings_of
+from search_spaces import class_separation
+from search_spaces.angular_slack import AngularMargin
+from search_spaces.heads import HEADS, UnknownHead, settings_of, space_of
 from search_spaces.transfer import carried, typical_scale
 
 SIZES = st.tuples(st.sampled_from([2, 3, 5, 10, 14, 100, 1000]), st.sampled_from([2, 3, 128]))
@@ -18,6 +19,12 @@ SIZES = st.tuples(st.sampled_from([2, 3, 5, 10, 14, 100, 1000]), st.sampled_from
 
 def defaults(head: str, size: tuple[int, int]) -> dict[str, Any]:
     return {name: setting.auto(*size).start for name, setting in settings_of(head).items()}
+
+
+def margin_of(head: str) -> AngularMargin:
+    found = space_of(head).margin
+    assert found
+    return found
 
 
 def angle(size: tuple[int, int]) -> float:
@@ -32,7 +39,8 @@ def test_there_and_back_is_the_same(
 ) -> None:
     params = defaults(head, source) | {"scale": scale}
     if head in ("arcface", "cosface"):
-        params[angular_slack.MARGINS[head]] = fraction * angular_slack.infeasible_from(head, angle(source))
+        margin = margin_of(head)
+        params[margin.setting] = fraction * margin.infeasible_from(angle(source))
     elif head == "hybrid":
         params |= {"margin_rad": fraction * angle(source), "crossover_rad": fraction * angle(source) / 2}
     back = carried(head, carried(head, params, source, target), target, source)
@@ -48,15 +56,14 @@ def test_to_the_same_place_nothing_changes(head: str, size: tuple[int, int]) -> 
     assert carried(head, params, size, size) == params
 
 
-@pytest.mark.parametrize("head", angular_slack.MARGINS)
+@pytest.mark.parametrize("head", [head for head in HEADS if HEADS[head].margin])
 @pytest.mark.parametrize("target", [(3, 2), (10, 2), (100, 3), (1000, 128)])
-def test_the_share_of_the_room_stays(head: str, target: tuple[int, int]) -> None:
+def test_the_share_of_the_slack_stays(head: str, target: tuple[int, int]) -> None:
     source = (10, 3)
     params = defaults(head, source)
     there = carried(head, params, source, target)
-    assert angular_slack.share_of_room(head, there, angle(target)) == pytest.approx(
-        angular_slack.share_of_room(head, params, angle(source)), rel=1e-6
-    )
+    share = margin_of(head).share(params, angle(source))
+    assert margin_of(head).share(there, angle(target)) == pytest.approx(share, rel=1e-6)
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -93,14 +100,12 @@ def test_with_two_classes_a_scale_keeps_its_multiple_of_the_smallest(
 
 def test_an_infeasible_margin_stays_infeasible_by_the_same_ratio() -> None:
     there = carried("cosface", {"margin_cos": 0.35}, (10, 2), (10, 3))
-    here, least = (
-        angular_slack.infeasible_from("cosface", angle((10, 2))),
-        angular_slack.infeasible_from("cosface", angle((10, 3))),
-    )
+    margin = margin_of("cosface")
+    here, least = margin.infeasible_from(angle((10, 2))), margin.infeasible_from(angle((10, 3)))
     assert there["margin_cos"] == pytest.approx(0.35 / here * least)
-    assert angular_slack.room("cosface", there, angle((10, 3))) == 0
+    assert margin.slack(there, angle((10, 3))) == 0
 
 
 def test_refuses_a_head_that_there_is_not() -> None:
-    with pytest.raises(ValueError, match="there is no head 'arcfase'; the heads are softmax"):
+    with pytest.raises(UnknownHead, match=r"there is no head 'arcfase'; did you mean arcface\? the heads are softmax"):
         carried("arcfase", {}, (10, 3), (10, 2))

@@ -159,7 +159,7 @@ def _embedding(best: Best) -> Picture:
 
 
 def _sphere(best: Best) -> Picture:
-    room = best.margin.room if best.margin else None
+    slack = best.margin.angular_slack if best.margin else None
     if best.dimensions == 2:
         kind = "circle"
         caption = f"Directions only: outside the circle how many points lie at each angle ({best.number}), each class"
@@ -169,12 +169,12 @@ def _sphere(best: Best) -> Picture:
         kind = "sphere"
         caption = f"Directions only, as two equal-area maps of the sphere's halves ({best.number});"
         caption += f" crosses are the {best.centres_are}."
-    if room:
+    if slack:
         caption += " Shaded sectors" if kind == "circle" else " Rings"
         caption += " show how far from its centre a point may be while its logit, margin included, still beats the"
         caption += " nearest class."
     alt = f"The unit {kind} with the classes of {best.head} around their centres."
-    figure = sphere.draw(best.points, best.labels, best.centres, room, best.title)
+    figure = sphere.draw(best.points, best.labels, best.centres, slack, best.title)
     return Picture(f"{best.head}-sphere", f"On the unit {kind}", caption, alt, figure)
 
 

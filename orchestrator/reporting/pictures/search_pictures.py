@@ -15,6 +15,7 @@ from orchestrator.selection.results import Results
 from orchestrator.storage.event_log import Trial
 from orchestrator.storage.events import Event
 from search_spaces.distributions import Range, short
+from search_spaces.heads import settings_of
 
 
 def by_head(results: Results) -> dict[str, list[Trial]]:
@@ -130,13 +131,15 @@ def _maps(results: Results) -> Picture | None:
 
 def _axes(results: Results, head: str) -> tuple[Axis, Axis] | None:
     """The two searched numbers worth a map: a margin and a scale where there are such, else learning rates."""
+    space = results.study.spaces(results.num_classes)[head]
     found = [
         Axis(name, item.parameter.low, item.parameter.high, item.parameter.log)
-        for name, item in results.study.spaces(results.num_classes)[head].items()
+        for name, item in space.items()
         if isinstance(item.parameter, Range) and not item.when
     ]
-    wanted = ("margin_rad", "margin_cos", "margin_mult", "margin_dist", "scale", "head_lr", "lr")
-    found.sort(key=lambda axis: wanted.index(axis.name) if axis.name in wanted else len(wanted))
+    wanted = ("margin", "scale", "head_lr", "lr")  # roles, then names
+    known = {axis.name: space[axis.name].role or axis.name for axis in found}
+    found.sort(key=lambda axis: wanted.index(known[axis.name]) if known[axis.name] in wanted else len(wanted))
     return (found[0], found[1]) if len(found) > 1 else None
 
 
@@ -160,11 +163,8 @@ def _margins(results: Results) -> Picture | None:
     for head, trial in results.best.items():
         margin = margin_of(head, trial.params)
         if margin:
-            own = {
-                name: value
-                for name, value in trial.params.items()
-                if name.startswith(("margin_", "crossover")) and name != "margin_warmup_epochs"
-            }
+            roles = {name: setting.role for name, setting in settings_of(head).items()}
+            own = {name: value for name, value in trial.params.items() if roles.get(name) in ("margin", "crossover")}
             said = ", ".join(f"{name} {short(value)}" for name, value in own.items())
             curves[head] = f"{head} ({said})", margin.target_cosine
     if not curves:

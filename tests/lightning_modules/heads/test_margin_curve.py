@@ -1,4 +1,4 @@
-"""What a margin does, seen from outside: against each head's formula, and the room against its closed form."""
+"""What a margin does, seen from outside: against each head's formula, and the angular slack against its closed form."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from search_spaces.heads import HEADS, settings_of
 Array = Any
 ANGLES = np.concatenate([np.linspace(0, math.pi, 181), math.pi * np.array([1 / 3, 1 / 2, 2 / 3])])
 APART = np.array([0.02, 0.3, 0.9, 1.7, 2.6, 3.1, math.pi])
-ROOM = 1e-12  # halving 50 times leaves a thousandth of this
+ATOL = 1e-12  # halving 50 times leaves a thousandth of this
 
 
 def psi(angle: Array) -> Array:
@@ -77,50 +77,52 @@ def test_the_target_cosine_never_rises_with_the_angle(head: str, params: dict[st
 def test_angles_may_have_any_shape(shape: tuple[int, ...]) -> None:
     arcface, angles = margin("arcface", margin_rad=0.5), np.resize(ANGLES, shape)
     np.testing.assert_allclose(arcface.target_cosine(angles), psi(angles + 0.5), rtol=0, atol=1e-12)
-    np.testing.assert_allclose(arcface.room(angles), np.maximum(angles - 0.5, 0) / 2, rtol=0, atol=ROOM)
-    assert arcface.target_cosine(angles).shape == arcface.room(angles).shape == shape
+    np.testing.assert_allclose(arcface.angular_slack(angles), np.maximum(angles - 0.5, 0) / 2, rtol=0, atol=ATOL)
+    assert arcface.target_cosine(angles).shape == arcface.angular_slack(angles).shape == shape
 
 
 @pytest.mark.parametrize(("head", "params"), [(head, params) for head, params, _ in FORMULAS], ids=str)
-def test_asking_for_the_room_leaves_the_angles_as_they_are(head: str, params: dict[str, Any]) -> None:
+def test_asking_for_the_slack_leaves_the_angles_as_they_are(head: str, params: dict[str, Any]) -> None:
     given = APART.copy()
-    margin(head, **params).room(given)
+    margin(head, **params).angular_slack(given)
     assert (given == APART).all()
 
 
 @pytest.mark.parametrize("head", ["arcface", "cosface", "sphereface", "hybrid"])
-def test_without_a_margin_the_room_is_half_the_angle(head: str) -> None:
+def test_without_a_margin_the_slack_is_half_the_angle(head: str) -> None:
     none = {"margin_rad": 0.0, "margin_cos": 0.0, "margin_mult": 1.0}
     params = {name: none.get(name, value) for name, value in defaults(head).items()}
-    np.testing.assert_allclose(margin(head, **params).room(APART), APART / 2, rtol=0, atol=ROOM)
+    np.testing.assert_allclose(margin(head, **params).angular_slack(APART), APART / 2, rtol=0, atol=ATOL)
 
 
 @pytest.mark.parametrize("amount", [0.05, 0.5, 1.2, 3.0])
-def test_the_room_of_arcface(amount: float) -> None:
+def test_the_slack_of_arcface(amount: float) -> None:
     expected = np.maximum(APART - amount, 0) / 2
-    np.testing.assert_allclose(margin("arcface", margin_rad=amount).room(APART), expected, rtol=0, atol=ROOM)
+    np.testing.assert_allclose(margin("arcface", margin_rad=amount).angular_slack(APART), expected, rtol=0, atol=ATOL)
 
 
 @pytest.mark.parametrize("amount", [1.05, 1.4, 4.0, 20.0])
-def test_the_room_of_sphereface(amount: float) -> None:
+def test_the_slack_of_sphereface(amount: float) -> None:
     expected = APART / (amount + 1)
-    np.testing.assert_allclose(margin("sphereface", margin_mult=amount).room(APART), expected, rtol=0, atol=ROOM)
+    np.testing.assert_allclose(
+        margin("sphereface", margin_mult=amount).angular_slack(APART), expected, rtol=0, atol=ATOL
+    )
 
 
 @pytest.mark.parametrize("amount", [0.02, 0.35, 0.9, 1.99])
-def test_the_room_of_cosface(amount: float) -> None:
+def test_the_slack_of_cosface(amount: float) -> None:
     asked = amount / (2 * np.sin(APART / 2))
     expected = np.maximum(APART / 2 - np.arcsin(np.minimum(asked, 1)), 0)
-    np.testing.assert_allclose(margin("cosface", margin_cos=amount).room(APART), expected, rtol=0, atol=1e-7)
+    np.testing.assert_allclose(margin("cosface", margin_cos=amount).angular_slack(APART), expected, rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("amount", [0.05, 0.5, 2.0])
 @pytest.mark.parametrize("crossover", [1e-3, 0.2, 1.0, 50.0])
-def test_the_room_of_hybrid_solves_its_equation(amount: float, crossover: float) -> None:
-    room = margin("hybrid", margin_rad=amount, crossover_rad=crossover).room(APART)
-    assert ((room > 0) & (room < APART / 2)).all()  # near the centre it is a multiplied angle: always feasible
+def test_the_slack_of_hybrid_solves_its_equation(amount: float, crossover: float) -> None:
+    slack = margin("hybrid", margin_rad=amount, crossover_rad=crossover).angular_slack(APART)
+    assert ((slack > 0) & (slack < APART / 2)).all()  # near the centre it is a multiplied angle: always feasible
     steepness = 1 + amount / crossover
-    np.testing.assert_allclose(bent(room, amount, crossover), APART - room, rtol=0, atol=10 * steepness * ROOM)
+    np.testing.assert_allclose(bent(slack, amount, crossover), APART - slack, rtol=0, atol=10 * steepness * ATOL)
 
 
 @pytest.mark.parametrize(
@@ -133,8 +135,8 @@ def test_the_room_of_hybrid_solves_its_equation(amount: float, crossover: float)
         ("arcface", {"margin_rad": 0.0}, 0.0),
     ],
 )
-def test_there_is_no_room_where_the_margin_cannot_be_kept(head: str, params: dict[str, Any], apart: float) -> None:
-    assert margin(head, **params).room(np.array([apart])) == pytest.approx(0, abs=ROOM)
+def test_there_is_no_slack_where_the_margin_cannot_be_kept(head: str, params: dict[str, Any], apart: float) -> None:
+    assert margin(head, **params).angular_slack(np.array([apart])) == pytest.approx(0, abs=ATOL)
 
 
 MARGINS = {"arcface": ("margin_rad", 0, 3.1), "cosface": ("margin_cos", 0, 1.99), "sphereface": ("margin_mult", 1, 50),
@@ -144,15 +146,15 @@ MARGINS = {"arcface": ("margin_rad", 0, 3.1), "cosface": ("margin_cos", 0, 1.99)
 @pytest.mark.parametrize("head", MARGINS)
 @given(shares=st.lists(st.floats(0, 1), min_size=2, max_size=2), apart=st.floats(0, math.pi))
 @settings(deadline=None, max_examples=40)
-def test_a_larger_margin_leaves_no_more_room(head: str, shares: list[float], apart: float) -> None:
+def test_a_larger_margin_leaves_no_more_slack(head: str, shares: list[float], apart: float) -> None:
     name, low, high = MARGINS[head]
     known = {"crossover_rad": 0.3} if head == "hybrid" else {}
-    rooms = [
-        margin(head, **known, **{name: low + share * (high - low)}).room(np.array([apart]))[0]
+    slacks = [
+        margin(head, **known, **{name: low + share * (high - low)}).angular_slack(np.array([apart]))[0]
         for share in sorted(shares)
     ]
-    assert 0 <= rooms[1] <= rooms[0] + ROOM
-    assert rooms[0] <= apart / 2 + ROOM
+    assert 0 <= slacks[1] <= slacks[0] + ATOL
+    assert slacks[0] <= apart / 2 + ATOL
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -171,7 +173,7 @@ def test_a_head_is_spherical_if_it_tells_classes_apart_by_angle(head: str) -> No
 def test_settings_of_the_recipe_and_unknown_ones_change_nothing() -> None:
     plain, full = margin("arcface", margin_rad=0.4), margin("arcface", margin_rad=0.4, lr=0.1, head_lr=3, colour="red")
     assert (plain.target_cosine(ANGLES) == full.target_cosine(ANGLES)).all()
-    assert (plain.room(APART) == full.room(APART)).all()
+    assert (plain.angular_slack(APART) == full.angular_slack(APART)).all()
     assert is_spherical("triplet", {"margin_dist": 0.1, "normalise": True, "weight_decay": 0.1})
     assert not is_spherical("softmax", {"lr": 0.1})
 
@@ -199,6 +201,6 @@ def test_a_new_angular_head_with_a_margin_of_another_name_needs_no_change(monkey
 
     new = margin("shrunk", bite=0.25, lr=0.1)
     np.testing.assert_allclose(new.target_cosine(ANGLES), np.cos(ANGLES) - 0.25 * ANGLES, rtol=0, atol=1e-12)
-    room = new.room(APART)
-    np.testing.assert_allclose(np.cos(room) - 0.25 * room, np.cos(APART - room), rtol=0, atol=10 * ROOM)
+    slack = new.angular_slack(APART)
+    np.testing.assert_allclose(np.cos(slack) - 0.25 * slack, np.cos(APART - slack), rtol=0, atol=10 * ATOL)
     assert is_spherical("shrunk", {"bite": 0.25})

@@ -37,7 +37,7 @@ def defaults(head: str) -> dict[str, Any]:
 
 
 def own(head: str) -> dict[str, Any]:
-    return {name: defaults(head)[name] for name in pml.settings(head) if name in defaults(head)}
+    return {name: defaults(head)[name] for name in pml.space(head).settings if name in defaults(head)}
 
 
 def design(head: str) -> Blueprint:

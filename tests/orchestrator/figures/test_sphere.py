@@ -22,7 +22,7 @@ SIDES = (1, -1)
 
 
 def half(apart: Array) -> Array:
-    """The room without any margin: up to the middle."""
+    """The slack without any margin: up to the middle."""
     return apart / 2
 
 
@@ -202,7 +202,7 @@ def test_a_margin_leaves_a_gap_of_its_size_between_neighbours(
     head: str, params: dict[str, float], gap: Callable[[float], float]
 ) -> None:
     angles = np.radians([0, 40, 90, 100, 200, 290])  # 10° are less than ArcFace's margin, so nothing is left there
-    spans = sphere.sectors(around(angles), Margin(head, params).room)
+    spans = sphere.sectors(around(angles), Margin(head, params).angular_slack)
     for place in range(6):
         apart = float((angles[(place + 1) % 6] - angles[place]) % (2 * np.pi))
         after, before = spans[place][1], spans[(place + 1) % 6][0]

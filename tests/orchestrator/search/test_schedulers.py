@@ -99,6 +99,30 @@ def test_without_a_scheduler_nothing_is_stopped() -> None:
         assert schedulers.on_trial_result(None, trial, told(1, objective)) == CONTINUE
 
 
+def test_pbt_changes_margins_crossovers_and_scales_and_nothing_of_the_training() -> None:
+    warmup = {"margin_warmup_epochs": {"min": 0.0, "max": 2.0}}
+    fixed = {"magnitude": "fixed"}
+    heads = {
+        "triplet": warmup,
+        "arcface": warmup | fixed,
+        "hybrid": warmup | fixed,
+        "softmax": warmup,
+        "cosface": warmup,
+    }
+    asked = {"name": "x", "heads": heads, "embedding_dim": 16, "search": {"scheduler": "pbt", "searcher": "random"}}
+    changed = {}
+    for head, space in Study.model_validate(asked).spaces(10).items():
+        found = HeadSchedulers(study("pbt", "random"), {head: space})._by_head[head]
+        changed[head] = {*found._scheduled} if isinstance(found, HeadPopulation) else set()
+    assert changed == {
+        "triplet": {"margin_dist"},
+        "arcface": {"margin_rad", "scale"},
+        "hybrid": {"margin_rad", "crossover_rad", "scale"},
+        "softmax": set(),
+        "cosface": {"margin_cos"},  # its scale is read on a condition
+    }
+
+
 def test_pbt_takes_anothers_margins_inside_the_space_and_keeps_its_own_name() -> None:
     population = HeadPopulation({"margin_rad": Range(0.1, 0.5)}, every_epochs=1, epochs=5)
     poor, good = TuneTrial("arcface", 0, margin_rad=0.2, lr=0.01), TuneTrial("arcface", 1, margin_rad=0.49, lr=0.02)

@@ -19,9 +19,9 @@ from orchestrator.storage.event_log import Trial
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.study import validation
 from orchestrator.study.schema import Study
-from search_spaces import angular_slack, class_separation, distributions
+from search_spaces import class_separation, distributions
 from search_spaces.distributions import Range
-from search_spaces.heads import HEADS, settings_of
+from search_spaces.heads import HEADS, settings_of, space_of
 
 CLASSES = 10
 
@@ -231,8 +231,9 @@ def test_whatever_was_searched_the_wider_study_may_be_run(data: st.DataObject) -
     assert again.low <= searched.low + 1e-9
     assert again.high >= searched.high - 1e-9
     assert again.high - again.low > searched.high - searched.low
-    if name == angular_slack.MARGINS.get(head) and found.end == "upper" and not searched.integer:
-        assert again.high <= angular_slack.infeasible_from(head, ALPHA)
+    margin = space_of(head).margin
+    if margin and name == margin.setting and found.end == "upper" and not searched.integer:
+        assert again.high <= margin.infeasible_from(ALPHA)
 
 
 @pytest.mark.parametrize(

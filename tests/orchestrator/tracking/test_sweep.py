@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.study.schema import Study
-from orchestrator.tracking import connection, sweep
+from orchestrator.tracking import connection, sweep, workspace
 from orchestrator.tracking.sweep import Place, config, merged
 from search_spaces.distributions import Choice, Parameter, Range, constant, parse
 from search_spaces.heads import known_heads
@@ -201,6 +201,23 @@ def test_what_is_merged_holds_all_and_no_more(each: list[Parameter]) -> None:
     else:
         assert not ranges
         assert set(whole.values) == {value for part in each for value in part.values}
+
+
+@pytest.mark.parametrize(
+    ("heads", "pairs"),
+    [
+        ({"sphereface": {}, "softmax": {}}, [("margin_mult", "scale")]),
+        ({"triplet": {}}, []),
+        ({"triplet": {}, "softmax": {}, "arcface": {"scale": 20}}, []),
+        ({"arcface": {}, "hybrid": {}, "cosface": {}}, [("margin_rad", "scale"), ("margin_cos", "scale")]),
+        ({"pml.ArcFaceLoss": {}}, [("margin", "scale")]),
+    ],
+)
+def test_a_workspace_draws_every_margin_against_the_scale_of_its_head(
+    heads: dict[str, Any], pairs: list[tuple[str, str]]
+) -> None:
+    searched = study_of(heads, embedding_dim=16, search={"allow_unequal": True}).searched()
+    assert workspace.margins_and_scales(searched) == pairs
 
 
 def test_a_place_is_kept_in_the_folder_and_has_links_to_what_there_is(tmp_path: Path) -> None:
