@@ -47,16 +47,22 @@ os.register_at_fork(after_in_child=_step_aside)  # Ray's daemons are forked with
 
 
 class Daemons:
-    """Those that work in a folder, as their command lines say, and all that they have started."""
+    """Those that work in a folder, as their command lines say, and all that they have started.
+
+    One that died before anybody looked has no command line any more; it was started after this.
+    """
 
     def __init__(self, folder: Path) -> None:
+        import psutil  # Ray brings it
+
         self._folder, self._looks, self._killed = str(folder), 0, False
+        self._before = {child.pid for child in psutil.Process().children()}
         self._own: dict[str, Any] = {}
         self._started: dict[int, Any] = {}
 
     def look(self) -> None:
         """Raises RayEnded where one that was there is gone."""
-        import psutil  # Ray brings it
+        import psutil
 
         if len(self._own) < len(NAMES):
             self._find()
@@ -108,7 +114,9 @@ class Daemons:
 
         for child in psutil.Process().children():
             with suppress(psutil.Error):
-                if self._folder in " ".join(child.cmdline()):
+                dead = child.status() == psutil.STATUS_ZOMBIE
+                fell = dead and child.pid not in self._before and child.name() in NAMES
+                if fell or (not dead and self._folder in " ".join(child.cmdline())):
                     yield child
 
 

@@ -96,6 +96,26 @@ def test_a_daemon_that_is_killed_is_missed_and_the_others_are_ended(start: Start
     assert all(process.poll() is not None for process in running.values())
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_daemon_that_is_killed_before_anybody_looks_is_missed_too(start: Start, tmp_path: Path, name: str) -> None:
+    before, known = dead(start(name)), Daemons(tmp_path)
+    known.look()  # one of an earlier Ray's, which nobody has waited for
+    assert not known.gone()
+    after = dead(start(name))
+    with pytest.raises(RayEnded, match=f"its {name} was killed by SIGKILL"):
+        known.look()
+    assert known.gone()
+    assert [before.poll(), after.poll()] == [-signal.SIGKILL] * 2  # left to whoever started them
+
+
+def dead(process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+    """Killed, with the process that it has started, and waited for by nobody."""
+    os.kill(child_of(process), signal.SIGKILL)
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    return process
+
+
 @pytest.mark.parametrize(
     ("script", "said"),
     [
