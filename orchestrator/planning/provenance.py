@@ -16,7 +16,6 @@ from orchestrator.files.atomic import write_atomic
 from orchestrator.planning import continuity
 from orchestrator.planning.plan import Plan
 from orchestrator.printable import discreet
-from orchestrator.selection.results import Results
 from orchestrator.storage.event_log import now
 from orchestrator.system import code_history, fingerprint
 
@@ -41,9 +40,15 @@ def resumed(before: dict[str, Any], plan: Plan, other_code: bool = False) -> dic
     return {**before, "resumed": [*before.get("resumed", []), entry]}
 
 
+def begin(plan: Plan) -> None:
+    """Writes down what is launched; the study's own file last, for with it the study exists."""
+    write_atomic(plan.folder.provenance_file, text(first(plan)))
+    write_atomic(plan.folder.study_file, plan.study.to_yaml("The study as it was launched, overrides included."))
+
+
 def go_on(plan: Plan, other_code: bool = False) -> None:
     """Writes down that a study goes on, now and here."""
-    before = Results(plan.folder.root).provenance
+    before = plan.folder.provenance()
     now_known = resumed(before, plan, other_code) if before else first(plan)
     write_atomic(plan.folder.provenance_file, text(now_known))
 

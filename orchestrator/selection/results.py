@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.files.atomic import write_atomic
@@ -13,24 +14,42 @@ from orchestrator.selection import as_json, ranking
 from orchestrator.selection.confirmation import Confirmation, ask_by_default
 from orchestrator.selection.sealed_results import Sealed
 from orchestrator.storage.bucket_sync import here
-from orchestrator.storage.event_log import Reader, Trial
+from orchestrator.storage.event_log import Record, Trial
 from orchestrator.storage.events import Event
 from orchestrator.storage.study_folder import StudyFolder
+from orchestrator.storage.study_state import StudyState
 from orchestrator.study.schema import Study
 from orchestrator.system.commands import ours
 
 T = TypeVar("T")
 
 
+def current(work_out: Callable[[Results], T]) -> Callable[[Results], T]:
+    """What rests on the records: worked out when it is asked for, and again once they have grown."""
+    known: WeakKeyDictionary[Results, tuple[int, T]] = WeakKeyDictionary()
+
+    @wraps(work_out)
+    def now(results: Results) -> T:
+        size = results.state.size
+        if results not in known or known[results][0] != size:
+            known[results] = size, work_out(results)
+        return known[results][1]
+
+    return now
+
+
 class Results:
-    """What a study's folder tells, now: `trials`, `leaderboard`, `best`. Read again to see what has come since.
+    """What a study's folder tells: `trials`, `leaderboard`, `best`.
+
+    state: of the process that works on the study; what is asked of the results is then always current. Without it the
+    records are read once, when the first thing is asked; make new results to see what has come since.
 
     Raises CannotRun, when something is read, where a line of a record says nothing. damaged: whoever only looks may
     have what is left; `damage` names what is not.
     """
 
-    def __init__(self, root: str | Path, damaged: bool = False) -> None:
-        self._damaged, self._broken = damaged, dict[str, Problem]()
+    def __init__(self, root: str | Path, damaged: bool = False, state: StudyState | None = None) -> None:
+        self._damaged, self._given, self._broken = damaged, state, list[Problem]()
         self.concluded = True  # False where its models or its report could not be made at the end of this run
         self.folder = StudyFolder(here(root))
         if not self.folder.exists():
@@ -39,47 +58,43 @@ class Results:
         self.study = Study.load(self.folder.study_file)
 
     @cached_property
-    def _searched(self) -> tuple[Reader, list[Event]]:
-        reader = Reader(self.folder.trials_file)
-        return reader, self._events(reader)
+    def state(self) -> StudyState:
+        """The records of the study, read."""
+        return self._given or self.folder.state().catch_up()
+
+    def _whole(self, record: Record) -> Record:
+        """A record, from which whoever decides by it needs every line."""
+        if not self._damaged:
+            record.require_whole()
+        return record
 
     @property
     def trials(self) -> dict[str, Trial]:
         """Every trial that was started, by its name."""
-        return self._searched[0].trials
+        return self._whole(self.state.search).trials
 
     @property
     def events(self) -> list[Event]:
         """What the record of the search says, line by line."""
-        return self._searched[1]
-
-    def _events(self, reader: Reader) -> list[Event]:
-        events = list(reader.news())
-        if not self._damaged:
-            reader.require_whole()
-        self._broken |= {problem.place: problem for problem in reader.damage}
-        return events
+        return self._whole(self.state.search).events
 
     @property
     def damage(self) -> list[Problem]:
-        """What of the study's files says nothing, once all records and the provenance have been read."""
-        _ = self.trials, self.confirmation, self.test, self.provenance
-        return [*self._broken.values()]
+        """What of the study's files says nothing. Raises CannotRun where nobody asked for `damaged` results."""
+        of_the_records = [problem for record in self.state.all for problem in self._whole(record).damage]
+        _ = self.provenance
+        return [*of_the_records, *self._broken]
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """Where the numbers come from, as it was written at the launch and at every resume."""
-        return self._read(self.folder.provenance) or {}
-
-    def _read(self, reader: Callable[[], T | None]) -> T | None:
-        """What a reader of one file finds; None too where it is broken and that may be."""
         try:
-            return reader()
+            return self.folder.provenance() or {}
         except CannotRun as error:
             if not self._damaged:
                 raise
-            self._broken |= {problem.place: problem for problem in error.problems}
-            return None
+            self._broken += error.problems
+            return {}
 
     @property
     def knows_classes(self) -> bool:
@@ -105,20 +120,24 @@ class Results:
         """Whether every trial of the search has ended."""
         return sum(trial.status != "running" for trial in self.trials.values()) >= self.planned
 
-    @cached_property
+    @property
+    @current
     def confirmation(self) -> Confirmation | None:
         """What the best configurations reached on fresh seeds; None before it began."""
-        return Confirmation.read(self._events(Reader(self.folder.confirmation_file, self.trials)), self.trials)
+        trials = self.trials
+        return Confirmation.read(self._whole(self.state.confirmation).events, trials)
 
     @property
     def chosen_after_a_look(self) -> bool:
         """Whether a confirmation was asked for after the test images had been opened."""
         return bool(self.confirmation and self.confirmation.asked_after(self.test.openings))
 
-    @cached_property
+    @property
+    @current
     def test(self) -> Sealed:
         """The sealed test, opened or not."""
-        return Sealed(self._events(Reader(self.folder.test_file, self.trials)), self.trials)
+        trials = self.trials
+        return Sealed(tuple(self._whole(self.state.test).events), trials)
 
     @property
     def runs(self) -> list[tuple[str, Trial]]:
@@ -136,7 +155,8 @@ class Results:
             return self.confirmation.finished
         return not ask_by_default(self.study, self.trials.values()).configurations
 
-    @cached_property
+    @property
+    @current
     def leaderboard(self) -> list[ranking.Standing]:
         """The heads, the best first: by the mean over fresh seeds once that is known."""
         confirmed = self.confirmation.heads if self.confirmation else {}

@@ -19,20 +19,21 @@ from orchestrator.cluster.run_options import RunOptions
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.planning import continuity, provenance
 from orchestrator.planning.plan import Plan
-from orchestrator.reporting import report
 from orchestrator.reporting.progress_view import Silent
 from orchestrator.selection.replicates import ReplicationPlan, configuration_of, fresh_seeds
 from orchestrator.selection.results import Results
 from orchestrator.stages import test_images
-from orchestrator.stages.launch import not_concluded, without_early_stopping
+from orchestrator.stages.conclusion import draw_report, not_concluded
+from orchestrator.stages.driver import Driver, driving
+from orchestrator.stages.training import without_early_stopping
 from orchestrator.storage.broken_off import safe
-from orchestrator.storage.event_log import Trial, Writer
+from orchestrator.storage.event_log import Trial
+from orchestrator.storage.record_writer import Writer
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.study.schema import Study
 from orchestrator.system.commands import ours
-from orchestrator.system.signals import StopSignals
 from orchestrator.tracking.follower import following
-from orchestrator.trials import checkpoints, trial, tuner
+from orchestrator.trials import checkpoints, trial
 from orchestrator.trials.progress import Progress
 from orchestrator.trials.tuner import Stage
 
@@ -50,34 +51,25 @@ def open_test(
     Raises CannotRun where the study is not finished, or was opened before and `again` does not force it. Interrupted
     before the test is opened, it goes on where it was. Returns the results; `Results.test` has the numbers.
     """
-    known, progress = Results(folder), progress or Silent()
+    known, terms, progress = Results(folder), terms or RunOptions(), progress or Silent()
     continuity.refuse_changed(known)
     refuse_unfinished(known)
     if not known.test.half_open:
         refuse_opened(known, again)
-    terms = terms or RunOptions()
     planned = continuity.take_up(known, terms.fleet(), progress.say, other_code)
     _foresee(planned, progress)
     with (
-        StopSignals(lambda: safe(planned.folder, "test")) as signals,
-        planned.folder.writer(progress.say, goes_on="test") as writer,
-        writer.beside(planned.folder.test_file) as record,
+        driving(planned, progress, terms, known.state, goes_on="test") as driver,
+        driver.writer.beside(driver.writer.state.test) as record,
     ):
         provenance.go_on(planned, other_code)
         with following(planned.study, planned.folder, progress.say):
-            if not _train(planned, known, seeds or known.study.test.seeds, writer, record, progress, terms, signals):
-                return Results(folder)
-            signals.end_if_asked()
-            _look(planned, record, again, progress)
-            signals.safe = lambda: safe(planned.folder, "resume")  # draws the report; `test` would look again
-            results = Results(folder)
-            try:
-                results.write_best()
-                progress.say("drawing the report")
-                report.write(results)
-            except Exception as error:  # all is measured: whatever failed, `test` is not what goes on
-                not_concluded(results, error, progress)
-    return results
+            if _train(driver, record, seeds or planned.study.test.seeds):
+                driver.signals.end_if_asked()
+                _look(driver, record, again)
+                driver.signals.safe = lambda: safe(planned.folder, "resume")  # draws the report; `test` looks again
+                _report(driver.results, progress)
+    return driver.results
 
 
 def _foresee(planned: Plan, progress: Progress) -> None:
@@ -115,8 +107,8 @@ def opened(known: Results, by: str, forced: bool) -> dict[str, Any]:
 
 def look(known: Results, by: str) -> None:
     """Writes down that someone looks at the test images of a study in another way, and means it."""
-    with known.folder.writer() as writer, writer.beside(known.folder.test_file) as record:
-        record.append(opened(Results(known.folder.root), by, forced=True))
+    with known.folder.writer(state=known.state) as writer, writer.beside(writer.state.test) as record:
+        record.append(opened(known, by, forced=True))
 
 
 def merged(data: TrialData) -> TrialData:
@@ -126,17 +118,9 @@ def merged(data: TrialData) -> TrialData:
     return TrialData(both, data.validation, data.num_classes, *both.pixel_statistics())
 
 
-def _train(
-    planned: Plan,
-    known: Results,
-    seeds: int,
-    writer: Writer,
-    record: Writer,
-    progress: Progress,
-    terms: RunOptions,
-    signals: StopSignals,
-) -> bool:
+def _train(driver: Driver, record: Writer, seeds: int) -> bool:
     """Trains the final models that are still to come; returns whether all have ended."""
+    known, planned = driver.results, driver.planned
     if known.test.half_open:
         return True
     asked = ReplicationPlan(
@@ -144,36 +128,42 @@ def _train(
     )
     if asked != known.test.asked:
         record.append(asked.event())
-    repeats, runs = known.test.repeats(asked), dict(known.test.runs)
+    repeats = known.test.repeats(asked)
     if not repeats.remaining:
         return True
     heads = dict.fromkeys(known.best, seeds)
     title = f"{known.study.name}, final models: accuracy on images that they train on"
     stage = Stage(title, heads, repeats, without_early_stopping(known.study), merged(planned.data))
-    with tuner.session(planned, writer, progress, signals, terms.left_s) as session:
+    with driver.session() as session:
         if not session.stopped:
-            session.train(stage, record, runs)
-    return not Results(known.folder.root).test.repeats(asked).remaining
+            session.train(stage, record)
+    return not known.test.repeats(asked).remaining
 
 
-def _look(planned: Plan, record: Writer, again: bool, progress: Progress) -> None:
+def _look(driver: Driver, record: Writer, again: bool) -> None:
     """Opens the test set and measures the final models on it; those that are measured already stay."""
-    known = Results(planned.folder.root)
-    found = _models(known)
+    known, planned = driver.results, driver.planned
+    models = _models(known)
     test_images.check(planned.study, planned.data)  # once more: training took its time
     if not known.test.half_open:
         record.append(opened(known, "test", again))
-        known = Results(planned.folder.root)
-    test, number = _same(known, test_images.read(planned.study), record), known.test.number
-    data, measured = merged(planned.data), known.test.measured()
+    test, data = _same(known, test_images.read(planned.study), record), merged(planned.data)
     for run in known.test.wanted():
-        if run.name in measured:
+        if run.name in known.test.measured():
             continue
-        measures = _measure(planned.study, planned.folder, data, run, found[run.name], test)
-        record.append(
-            {"event": "measured", "opening": number, "run": run.name, "images": len(test), "measures": measures}
-        )
-        progress.say(f"{run.name}: {measures['cluster_accuracy']:.4f} on {len(test):,} test images")
+        measures = _measure(planned.study, planned.folder, data, run, models[run.name], test)
+        event = {"event": "measured", "opening": known.test.number, "run": run.name, "images": len(test)}
+        record.append({**event, "measures": measures})
+        driver.progress.say(f"{run.name}: {measures['cluster_accuracy']:.4f} on {len(test):,} test images")
+
+
+def _report(results: Results, progress: Progress) -> None:
+    """Writes what was found. All is measured: whatever fails, `test` is not what goes on."""
+    try:
+        results.write_best()
+        draw_report(results, progress)
+    except Exception as error:
+        not_concluded(results, error, progress)
 
 
 def _same(known: Results, test: LabelledImages, record: Writer) -> LabelledImages:

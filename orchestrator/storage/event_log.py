@@ -1,4 +1,4 @@
-"""A study's record: what its lines mean, how they are read, and how one more is written.
+"""A study's record: what its lines mean, and how they are read.
 
 `trials.jsonl` is the truth of a study; one line an event, only ever appended. A line counts once its newline is on
 disk, so a crash at any byte loses at most the line that was being written, and never one that had been written.
@@ -8,27 +8,20 @@ disk, so a crash at any byte loses at most the line that was being written, and 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, Any, Literal
 
 from lightning_modules.formats import json_text
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.storage import events
 from orchestrator.storage.events import Ended, Event
-from orchestrator.storage.lease import Lease
-from orchestrator.storage.log_parts import Parts
-
-if TYPE_CHECKING:
-    from orchestrator.storage.study_folder import StudyFolder
 
 Status = Literal["running"] | Ended
 MOST_BYTES = 2**24  # of a line: a traceback or a thousand configurations need far less
-BLOCK_BYTES = 2**16
+KNOWN_BY_BYTES = 128  # of the end of what was read: a line ends with its time
 SEPARATION = "val/separation"
 RULE = "every line of a record but an unfinished last one says what happened"
 RESTORE = "put the file back from a copy; without one, to remove the line gives up what it said"
@@ -116,17 +109,20 @@ def replay(events: list[Event]) -> dict[str, Trial]:
     return trials
 
 
-class Reader:
-    """Reads a record, from where it stopped the last time, and checks each line against those before it.
+class Record:
+    """What a record says so far: its events, and the trials that they tell of; each line checked against those before.
 
-    The middle of a record is the truth: a line there that says nothing is never passed over in silence. It is named
-    in `damage`, with the lines that rest on it, and only who wants to show what is left goes on without it. An
-    unfinished last line is none: it was being written. search: the trials whose configurations the record repeats.
+    It is read from where it was read to the last time; whoever appends to it keeps it current, without reading. The
+    middle of a record is the truth: a line there that says nothing is never passed over in silence. It is named in
+    `damage`, with the lines that rest on it, and only who wants to show what is left goes on without it. An unfinished
+    last line is none: it was being written. search: the trials whose configurations the record repeats.
     """
 
     def __init__(self, path: Path, search: Mapping[str, Trial] | None = None) -> None:
-        self.path, self.trials, self.damage = path, dict[str, Trial](), list[Problem]()
+        self.path, self.damage = path, list[Problem]()
+        self.events, self.trials = list[Event](), dict[str, Trial]()
         self._position = self._line = 0
+        self._read_last = b""  # the end of what was read, by which it is known again
         self._search = search
 
     def news(self, end: int | None = None) -> Iterator[Event]:
@@ -134,11 +130,30 @@ class Reader:
         for line in self._new_lines(end):
             event, wrong = _event(line)
             if event is not None and not (wrong := wrong or self._contradiction(event)):
-                if "trial" in event:
-                    apply(self.trials, event)
+                self._add(event)
                 yield event
             elif wrong:
                 self._damaged(wrong)
+
+    def catch_up(self) -> None:
+        """Reads what came since."""
+        for _ in self.news():
+            pass
+
+    def appended(self, line: bytes) -> None:
+        """Adds a line, without its end, that this process has just written below all that was read."""
+        self._passed(line, len(line) + 1)
+        self._add(json.loads(line))  # as whoever reads it has it
+
+    def _add(self, event: Event) -> None:
+        self.events.append(event)
+        if "trial" in event:
+            apply(self.trials, event)
+
+    def _passed(self, line: bytes, size: int) -> None:
+        """A line of that size in the file is read."""
+        self._position, self._line = self._position + size, self._line + 1
+        self._read_last = (line + b"\n")[-KNOWN_BY_BYTES:] if len(line) < MOST_BYTES else b""
 
     def require_whole(self) -> None:
         """Raises CannotRun where a line says nothing: whoever writes, or decides, needs every one."""
@@ -149,14 +164,22 @@ class Reader:
         """Complete lines; of one that is too long its beginning. Nothing where there is no file."""
         try:
             with open(self.path, "rb") as file:
-                file.seek(self._position)
+                file.seek(self._position - len(self._read_last))
+                if file.read(len(self._read_last)) != self._read_last:
+                    self._replaced()
+                    return
                 while (line := _line_of(file)) is not None and (end is None or file.tell() <= end):
-                    self._position, self._line = file.tell(), self._line + 1
+                    self._passed(line, file.tell() - self._position)
                     yield line
         except FileNotFoundError:
-            return
+            if self._position:
+                self._replaced()
         except OSError as error:
             self.damage.append(Problem(str(self.path), "a record is a file to read", str(error.strerror), RESTORE))
+
+    def _replaced(self) -> None:
+        rule, value = "a record only grows", "what was read of it a moment ago is not there any more"
+        self.damage.append(Problem(str(self.path), rule, value, "do the same again"))
 
     def _contradiction(self, event: Event) -> str:
         """How an event does not fit those before it."""
@@ -185,10 +208,10 @@ class Reader:
 
 def read_events(path: Path, search: Mapping[str, Trial] | None = None) -> list[Event]:
     """All events of a record. Raises CannotRun where one of its lines says nothing."""
-    reader = Reader(path, search)
-    events = list(reader.news())
-    reader.require_whole()
-    return events
+    record = Record(path, search)
+    record.catch_up()
+    record.require_whole()
+    return record.events
 
 
 def _line_of(file: IO[bytes]) -> bytes | None:
@@ -211,66 +234,3 @@ def _event(line: bytes) -> tuple[Event | None, str]:
     except ValueError as error:
         return None, str(error)
     return event, events.fault(event)
-
-
-class Writer:
-    """Appends events to a record. scratch: a temporary folder of this driver's own.
-
-    An event is on disk when `append` returns; of a study in a bucket, it is in the bucket, and after that on disk. One
-    that could not be written whole is cut away again, and no other follows it: it might tell of what came later.
-    """
-
-    def __init__(self, folder: StudyFolder, scratch: Path, file: IO[bytes], lease: Lease | None) -> None:
-        self.folder, self.scratch, self._file, self._lease = folder, scratch, file, lease
-        self._parts = Parts(lease, Path(file.name)) if lease else None
-        self._refused: OSError | None = None
-
-    @classmethod
-    @contextmanager
-    def on(cls, record: Path, folder: StudyFolder, scratch: Path, lease: Lease | None) -> Iterator[Writer]:
-        """Opens a record to append to."""
-        with open(record, "ab+", buffering=0) as file:  # a buffer would write the rest of a line when it is closed
-            _cut_unfinished(file)
-            yield cls(folder, scratch, file, lease)
-
-    def beside(self, record: Path) -> AbstractContextManager[Writer]:
-        """Appends to another record of the same study, under the same lock."""
-        return Writer.on(record, self.folder, self.scratch, self._lease)
-
-    def append(self, event: Event) -> None:
-        """Writes one line. Raises OSError where the disk does not take it, from then on at every call."""
-        if self._refused:
-            raise self._refused
-        line = json.dumps({**event, "time": now()}, allow_nan=False).encode() + b"\n"
-        if wrong := events.fault(event | {"time": now()}):
-            raise ValueError(f"this would be unreadable: {wrong}")
-        if self._parts:
-            self._parts.append(line)
-        end = os.fstat(self._file.fileno()).st_size
-        try:
-            _write(self._file.fileno(), line)
-        except OSError as error:
-            self._refused = OSError(error.errno, error.strerror, self._file.name)
-            with suppress(OSError):  # a line without its end is no line to anyone, and the next writer cuts it
-                os.ftruncate(self._file.fileno(), end)
-            raise self._refused from error
-
-
-def _write(file: int, content: bytes) -> None:
-    """On disk, all of it, when this returns."""
-    while content:
-        content = content[os.write(file, content) :]
-    os.fsync(file)
-
-
-def _cut_unfinished(file: IO[bytes]) -> None:
-    """Removes a last line that a crash left without its end, so that the next one begins on a line of its own."""
-    end = file.seek(0, os.SEEK_END)
-    while end:
-        begin = max(0, end - BLOCK_BYTES)
-        file.seek(begin)
-        if found := file.read(end - begin).rfind(b"\n") + 1:
-            end = begin + found
-            break
-        end = begin
-    file.truncate(end)

@@ -22,9 +22,11 @@ from orchestrator.files.locks import alone, free
 from orchestrator.storage.broken_off import broken_off
 from orchestrator.storage.bucket import below
 from orchestrator.storage.bucket_sync import BucketSync
-from orchestrator.storage.event_log import Trial, Writer, now, read_events, replay
+from orchestrator.storage.event_log import Trial, now, read_events, replay
 from orchestrator.storage.events import Event
 from orchestrator.storage.lease import ask_to_stop, held, holder
+from orchestrator.storage.record_writer import Writer
+from orchestrator.storage.study_state import StudyState
 from orchestrator.system.commands import ours
 from orchestrator.system.environment import kept
 
@@ -110,17 +112,25 @@ class StudyFolder:
         return below(self.home.uri, f"ray/{path.as_posix()}") if self.home else str(self.ray.resolve() / path)
 
     @contextmanager
-    def writer(self, say: Callable[[str], None] = print, goes_on: str = "resume") -> Iterator[Writer]:
-        """The one that may write; the lock goes with the process, however it ends. Raises CannotRun if taken.
+    def writer(
+        self, say: Callable[[str], None] = print, goes_on: str = "resume", state: StudyState | None = None
+    ) -> Iterator[Writer]:
+        """The one that may write; the lock goes with the process, however it ends.
 
         say: is told why it takes long, as it does where a driver on another machine was killed a moment ago. goes_on:
-        the verb that goes on where the machine breaks it off, as a full disk does, which raises Interrupted.
+        the verb that goes on where the machine breaks it off, as a full disk does, which raises Interrupted. state:
+        what this process has read of the study before, if anything; only what came since is read. Raises CannotRun
+        where another is at work, or a record is damaged.
         """
-        with broken_off(self, goes_on), self._writer(say) as writer:
+        with broken_off(self, goes_on), self._writer(say, state or self.state()) as writer:
             yield writer
 
+    def state(self) -> StudyState:
+        """How far the study is, of which nothing is read yet."""
+        return StudyState(self.records())
+
     @contextmanager
-    def _writer(self, say: Callable[[str], None]) -> Iterator[Writer]:
+    def _writer(self, say: Callable[[str], None], state: StudyState) -> Iterator[Writer]:
         disk.make(self.root)
         fix = f"watch it: {ours('status', self)}, or end it: {ours('stop', self)}"
         taken = Problem(str(self), "one driver at a time works on a study", "another is at work", fix)
@@ -139,9 +149,10 @@ class StudyFolder:
                 with (
                     _caches(own),
                     held(self.home, driver, self.stop_file, say) if self.home else nullcontext() as lease,
-                    Writer.on(self.trials_file, self, own, lease) as writer,
                 ):
-                    yield writer
+                    state.catch_up().require_whole()
+                    with Writer.on(self, state, state.search, own, lease) as writer:
+                        yield writer
             finally:
                 shutil.rmtree(own, ignore_errors=True)
                 self.stop_file.unlink(missing_ok=True)

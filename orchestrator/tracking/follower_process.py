@@ -20,7 +20,7 @@ from pathlib import Path
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.files.locks import alone
 from orchestrator.selection.results import Results
-from orchestrator.storage.event_log import Reader, Trial
+from orchestrator.storage.event_log import Record, Trial
 from orchestrator.storage.events import Event
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.study import tracking_mode
@@ -36,19 +36,19 @@ class RecordReader:
     """One record, read as far as its writer has come."""
 
     job: str
-    reader: Reader
+    record: Record
 
     def news(self, end: int | None = None) -> Iterator[tuple[Trial, Event]]:
         """Events of trials that came since, up to a size of the file; each is applied when it is handed out."""
-        for event in self.reader.news(end):
+        for event in self.record.news(end):
             if "trial" in event:
-                yield self.reader.trials[event["trial"]], event
-        self.reader.require_whole()
+                yield self.record.trials[event["trial"]], event
+        self.record.require_whole()
 
 
 def follow(folder: StudyFolder, known: list[int], mirror: Mirror, over: Callable[[float], bool]) -> None:
     """Tells the mirror whatever the records have beyond their known sizes, until it is over and all is told."""
-    parts = [RecordReader(job, Reader(path)) for job, path in folder.records().items()]
+    parts = [RecordReader(job, Record(path)) for job, path in folder.records().items()]
     for part, size in zip(parts, known, strict=True):
         for _ in part.news(size):
             pass

@@ -15,8 +15,7 @@ from ray.tune import Stopper
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.search.driver_only import DriverOnly
 from orchestrator.search.schedulers import HeadSchedulers, Source
-from orchestrator.storage.event_log import Trial, Writer, apply
-from orchestrator.storage.events import Event
+from orchestrator.storage.record_writer import Writer
 from orchestrator.system.interruptions import Cause
 from orchestrator.trials.deaths import Deaths
 from orchestrator.trials.progress import Progress
@@ -32,21 +31,16 @@ class Recorder(DriverOnly, tune.Callback):
         writer: Writer,
         source: Source,
         epochs: int,
-        trials: dict[str, Trial],
         progress: Progress,
         schedulers: HeadSchedulers,
         deaths: Deaths,
         interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._writer, self._source, self._trials, self._epochs = writer, source, trials, epochs
+        self._writer, self._source, self._trials, self._epochs = writer, source, writer.trials, epochs
         self._progress, self._schedulers = progress, schedulers
         self._deaths, self._interrupted = deaths, interrupted
         self._last_words: dict[str, dict[str, str]] = {}
         self._broken: dict[str, Cause] = {}  # trials that the machine has broken off, until they report again
-
-    def _write(self, event: Event) -> None:
-        self._writer.append(event)
-        apply(self._trials, event)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         given = trial.config["trial"]
@@ -56,7 +50,7 @@ class Recorder(DriverOnly, tune.Callback):
             self._begin(given)
         elif given["params"] != self._trials[name].params:  # PBT gave it another's margins
             epoch = self._trials[name].last_epoch
-            self._write({"event": "params", "trial": name, "epoch": epoch, "params": given["params"]})
+            self._writer.append({"event": "params", "trial": name, "epoch": epoch, "params": given["params"]})
         if not again or given["continues"]:
             self._progress.started(self._trials[name])
 
@@ -65,7 +59,7 @@ class Recorder(DriverOnly, tune.Callback):
     ) -> None:
         name = trial.config["trial"]["name"]
         if "placed" in result:
-            self._write({"event": "placed", "trial": name, **result["placed"]})
+            self._writer.append({"event": "placed", "trial": name, **result["placed"]})
             return
         if "other_code" in result:
             raise _other_code(name, result["other_code"])
@@ -89,7 +83,7 @@ class Recorder(DriverOnly, tune.Callback):
         row = {"epoch": result["epoch"], "objective": result["objective"], "metrics": metrics}
         if name in self._schedulers.stopped and row["epoch"] < self._epochs:
             row["stops"] = True
-        self._write({"event": "epoch", "trial": name, **row})
+        self._writer.append({"event": "epoch", "trial": name, **row})
         self._source.epoch(name, row)
         self._progress.epoch(known, row)
 
@@ -129,16 +123,16 @@ class Recorder(DriverOnly, tune.Callback):
         known = self._trials[name]
         if known.reason == cause.said:
             return
-        self._write({"event": "interrupted", "trial": name, "epoch": known.last_epoch, "reason": cause.said})
+        self._writer.append({"event": "interrupted", "trial": name, "epoch": known.last_epoch, "reason": cause.said})
         self._progress.say(f"{name} is interrupted after epoch {known.last_epoch}: {cause.said}")
 
     def _begin(self, given: dict[str, Any]) -> None:
         about = {key: given[key] for key in ("head", "index", "seed", "params")}
-        self._write({"event": "start", "trial": given["name"], **about})
+        self._writer.append({"event": "start", "trial": given["name"], **about})
 
     def _end(self, name: str, status: str, reason: str = "", traceback: str = "") -> None:
         detail = {"traceback": traceback} if traceback else {}
-        self._write({"event": "end", "trial": name, "status": status, "reason": reason, **detail})
+        self._writer.append({"event": "end", "trial": name, "status": status, "reason": reason, **detail})
         self._source.end(name, status)
         self._progress.ended(self._trials[name])
 

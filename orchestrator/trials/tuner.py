@@ -19,7 +19,7 @@ from orchestrator.cluster import ray_session
 from orchestrator.errors import CannotRun, Interrupted, RayEnded
 from orchestrator.planning import plan
 from orchestrator.planning.plan import Plan
-from orchestrator.storage.event_log import Trial, Writer
+from orchestrator.storage.record_writer import Writer
 from orchestrator.study.schema import AUTO, Profile, Study
 from orchestrator.system import interruptions
 from orchestrator.system.ray_thread import RayThread
@@ -63,19 +63,19 @@ class Session:
         """Whether a trial that ends now does so with the whole search."""
         return self._ray.broken() or self.stopped
 
-    def train(self, stage: Stage, writer: Writer, trials: dict[str, Trial]) -> None:
+    def train(self, stage: Stage, writer: Writer) -> None:
         """Trains what the stage's source hands out, until it has nothing more or a stop is asked for.
 
-        trials: what the stage's record, which `writer` appends to, knows already; kept up to date.
+        writer: of the stage's record, which may know some of its trials already.
         """
         planned, progress = self._planned, self._progress
-        progress.begin(stage.title, stage.heads, trials, stage.study.training.epochs, planned.slots)
+        progress.begin(stage.title, stage.heads, writer.trials, stage.study.training.epochs, planned.slots)
         try:
-            self._ray.do(lambda: self._fit(stage, writer, trials))
+            self._ray.do(lambda: self._fit(stage, writer))
         finally:
             progress.close()
 
-    def _fit(self, stage: Stage, writer: Writer, trials: dict[str, Trial]) -> None:
+    def _fit(self, stage: Stage, writer: Writer) -> None:
         from ray import tune
 
         from orchestrator.search.schedulers import HeadSchedulers, SourceSearcher, trial_config
@@ -83,14 +83,14 @@ class Session:
         from orchestrator.trials.watchdog import Watch
 
         study, source, folder = stage.study, stage.source, self._planned.folder
-        remaining = source.remaining
+        remaining, trials = source.remaining, writer.trials
         schedulers = HeadSchedulers(study, self._planned.spaces, trials.values())
         interrupted = [trial for trial in trials.values() if trial.status == "running"]
         checkpoints = {name: folder.on_nodes(path.parent) for name, path in newest(folder, interrupted).items()}
         on_cluster = self._planned.fleet.address is not None
         deaths = Deaths(None if on_cluster else writer.scratch, self._planned.memory)
         epochs = study.training.epochs
-        recorder = Recorder(writer, source, epochs, trials, self._progress, schedulers, deaths, self._interrupted)
+        recorder = Recorder(writer, source, epochs, self._progress, schedulers, deaths, self._interrupted)
         shared = any(study.resources.of(head).workers > 1 for head in study.heads)  # Tune does not see those workers
         grows = on_cluster and study.search.concurrent_trials == AUTO and not shared  # as many as fit, and one waits
         watch = Watch(study.search, sum(stage.heads.values()), trials, self._signals.stop, self._progress.say)

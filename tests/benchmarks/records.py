@@ -13,8 +13,9 @@ from typing import Any
 
 from orchestrator import Results, Study
 from orchestrator.files.atomic import write_atomic
-from orchestrator.storage.event_log import Writer, now
+from orchestrator.storage.event_log import now
 from orchestrator.storage.events import Event
+from orchestrator.storage.record_writer import Writer
 from orchestrator.storage.study_folder import StudyFolder
 from tests.benchmarks.stopwatch import timed
 

@@ -20,7 +20,7 @@ from orchestrator.cli import app, run
 from orchestrator.errors import CannotRun, Interrupted
 from orchestrator.reporting.progress_view import Silent
 from orchestrator.selection.results import Results
-from orchestrator.stages import best_models, launch, sealed_test
+from orchestrator.stages import best_models, conclusion, sealed_test
 from orchestrator.storage.bucket_sync import HOME_FILE
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.tracking.sweep import Place
@@ -143,10 +143,10 @@ def test_a_study_whose_report_cannot_be_made_says_so_and_fails(
     def broken(results: Results) -> None:
         raise ValueError("no room for it")
 
-    monkeypatch.setattr(launch.boundary_optima, "write_wider", broken)
+    monkeypatch.setattr(conclusion.boundary_optima, "write_wider", broken)
     known, said = Results(folder.root), list[str]()
     monkeypatch.setattr(Silent, "say", lambda self, line: said.append(line))
-    launch._conclude(None, known, Silent())  # type: ignore[arg-type]
+    conclusion.conclude(None, known, Silent())  # type: ignore[arg-type]
     assert "could not be made: ValueError: no room for it" in said[0]
     with pytest.raises(typer.Exit) as ended:
         run._ended(known, json=True)
@@ -159,9 +159,9 @@ def test_a_full_disk_at_the_end_is_an_interruption_whoever_tells_of_it(
     def full(results: Results) -> None:
         raise RuntimeError("I/O error: No space left on device (os error 28)")  # as safetensors does
 
-    monkeypatch.setattr(launch.boundary_optima, "write_wider", full)
+    monkeypatch.setattr(conclusion.boundary_optima, "write_wider", full)
     with pytest.raises(Interrupted, match="go on with: orchestrator resume"), folder.writer():
-        launch._conclude(None, Results(folder.root), Silent())  # type: ignore[arg-type]
+        conclusion.conclude(None, Results(folder.root), Silent())  # type: ignore[arg-type]
 
 
 def test_a_test_whose_report_cannot_be_drawn_is_measured_and_goes_on_with_resume(
@@ -177,7 +177,7 @@ def test_a_test_whose_report_cannot_be_drawn_is_measured_and_goes_on_with_resume
     for step in ("_foresee", "_look"):
         monkeypatch.setattr(sealed_test, step, lambda *given: None)
     monkeypatch.setattr(sealed_test, "following", lambda *given: nullcontext())
-    monkeypatch.setattr(sealed_test.report, "write", full)
+    monkeypatch.setattr(conclusion.report, "write", full)
     said = list[str]()
     monkeypatch.setattr(Silent, "say", lambda self, line: said.append(line))
     assert not sealed_test.open_test(folder.root).concluded

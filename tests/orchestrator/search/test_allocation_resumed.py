@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from orchestrator.search.allocation import Contest
-from orchestrator.stages import launch
+from orchestrator.stages import training
 from orchestrator.storage.event_log import Trial
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.study.schema import Study
@@ -56,7 +55,7 @@ def test_a_trial_that_a_scheduler_had_stopped_ends_before_anything_trains(tmp_pa
             writer.append({"event": "start", "trial": name, "index": index, **about})
             writer.append({**row, "trial": name, **decided})
         for _ in range(2):  # a driver may be killed right after it, too
-            launch._end_stopped(SimpleNamespace(folder=folder), writer)  # type: ignore[arg-type]
+            training._end_stopped(writer)
     stopped, running = folder.trials().values()
     assert (stopped.status, stopped.reason) == ("stopped", "not among the best of its head after epoch 1")
     assert running.status == "running"

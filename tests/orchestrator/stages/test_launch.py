@@ -15,8 +15,8 @@ import pytest
 from orchestrator import Results, launch, resume
 from orchestrator.cluster.run_options import refuse_connected
 from orchestrator.errors import CannotRun, Interrupted, Problem
-from orchestrator.storage import event_log
-from orchestrator.storage.event_log import Writer
+from orchestrator.storage import record_writer
+from orchestrator.storage.record_writer import Writer
 from orchestrator.study.schema import Study
 from orchestrator.system import fingerprint
 from search_spaces.heads import HEADS
@@ -126,7 +126,7 @@ def test_a_full_disk_breaks_a_search_off_and_costs_it_nothing(
         written.append(line)
 
     with monkeypatch.context() as patch:
-        patch.setattr(event_log, "_write", write)
+        patch.setattr(record_writer, "_write", write)
         with pytest.raises(Interrupted, match="No space left on device") as told:
             launch(undisturbed.study, tmp_path)
     folder = tmp_path / undisturbed.study.name

@@ -30,7 +30,8 @@ from orchestrator.reporting import leaderboards, report
 from orchestrator.selection.results import Results
 from orchestrator.stages import test_images
 from orchestrator.stages.sealed_test import open_test
-from orchestrator.storage.event_log import Writer, read_events
+from orchestrator.storage.event_log import read_events
+from orchestrator.storage.record_writer import Writer
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.study.schema import Study
 from orchestrator.trials import tuner
@@ -226,7 +227,7 @@ def test_an_opening_that_is_forced_is_marked_wherever_it_is_told(
 def trains_at_once(planned: Any, writer: Writer, *more: Any) -> Iterator[Any]:
     """A session in which every run ends at once, with the model of the same head's first final one."""
 
-    def train(stage: Stage, record: Writer, trials: Any) -> None:
+    def train(stage: Stage, record: Writer) -> None:
         while given := stage.source.next():
             start = {"head": given.head, "index": given.index, "seed": given.seed, "params": given.params}
             record.append({"event": "start", "trial": given.name, **start})

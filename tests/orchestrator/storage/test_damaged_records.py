@@ -15,7 +15,7 @@ from orchestrator.errors import CannotRun
 from orchestrator.reporting.pictures import search_pictures
 from orchestrator.selection.results import Results
 from orchestrator.storage import event_log
-from orchestrator.storage.event_log import Reader, read_events
+from orchestrator.storage.event_log import Record, read_events
 from orchestrator.storage.study_folder import StudyFolder
 
 TIME = "2026-01-01T10:00:00.000+00:00"
@@ -64,10 +64,10 @@ def test_a_damaged_line_in_the_middle_is_named_and_the_others_are_read(
 ) -> None:
     path = tmp_path / "trials.jsonl"
     path.write_bytes(b"\n".join([*SOUND[:2], damaged, SOUND[2], b""]))
-    reader = Reader(path, search={})
-    assert [event["event"] for event in reader.news()] == ["start", "epoch", "end"]
-    assert reader.trials["a-000"].status == "completed"
-    (problem,) = reader.damage
+    record = Record(path, search={})
+    assert [event["event"] for event in record.news()] == ["start", "epoch", "end"]
+    assert record.trials["a-000"].status == "completed"
+    (problem,) = record.damage
     assert problem.place == f"{path}:3"
     assert problem.value
     with pytest.raises(CannotRun, match=wrong):
@@ -77,26 +77,42 @@ def test_a_damaged_line_in_the_middle_is_named_and_the_others_are_read(
 def test_lines_that_rest_on_a_damaged_one_are_named_with_it(tmp_path: Path) -> None:
     path = tmp_path / "trials.jsonl"
     path.write_bytes(b"\n".join([b"", SOUND[0][:-5], *SOUND[1:], b""]))
-    reader = Reader(path)
-    assert not [*reader.news()]
-    assert [problem.place for problem in reader.damage] == [f"{path}:{number}" for number in (2, 3, 4)]
+    record = Record(path)
+    assert not [*record.news()]
+    assert [problem.place for problem in record.damage] == [f"{path}:{number}" for number in (2, 3, 4)]
 
 
 def test_an_end_with_a_result_rests_on_the_line_that_told_it(tmp_path: Path) -> None:
     path = tmp_path / "trials.jsonl"
     path.write_bytes(b"\n".join([SOUND[0], b"garbage", SOUND[2], b""]))
-    reader = Reader(path)
-    assert [event["event"] for event in reader.news()] == ["start"]
-    assert [problem.value for problem in reader.damage][1] == "no line before it says what a-000 has reached"
+    record = Record(path)
+    assert [event["event"] for event in record.news()] == ["start"]
+    assert [problem.value for problem in record.damage][1] == "no line before it says what a-000 has reached"
 
 
 def test_a_line_that_is_too_long_is_never_held_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_log, "MOST_BYTES", 1000)
     path = tmp_path / "trials.jsonl"
     path.write_bytes(b"\n".join([SOUND[0], b"x" * 5500, *SOUND[1:], b""]))
-    reader = Reader(path)
-    assert len([*reader.news()]) == 3
-    assert [problem.value for problem in reader.damage] == ["it is longer than 1,000 bytes"]
+    record = Record(path)
+    assert len([*record.news()]) == 3
+    assert [problem.value for problem in record.damage] == ["it is longer than 1,000 bytes"]
+
+
+@pytest.mark.parametrize("other", [b"", SOUND[0] + b"\n", b"\n".join([SOUND[0], SOUND[1][:-5] + b'9"}', b""]), None])
+def test_a_record_that_was_put_in_the_place_of_the_one_that_was_read_is_named(
+    other: bytes | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "trials.jsonl"
+    path.write_bytes(b"\n".join([*SOUND[:2], b""]))
+    record = Record(path)
+    record.catch_up()
+    path.unlink()
+    if other is not None:
+        path.write_bytes(other)
+    record.catch_up()
+    with pytest.raises(CannotRun, match="what was read of it a moment ago is not there any more"):
+        record.require_whole()
 
 
 def test_a_folder_in_place_of_a_record_is_named(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from orchestrator.cluster.run_options import RunOptions
 from orchestrator.reporting.progress_view import Silent
-from orchestrator.stages import launch
+from orchestrator.stages.driver import driving
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.system.ray_thread import RayThread
 from orchestrator.system.signals import StopSignals
@@ -36,7 +37,7 @@ def test_rays_thread_learns_whether_ray_is_broken_and_is_not_ended_by_a_late_sig
 def test_before_a_study_has_begun_an_end_says_that_it_has_not(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path)
     planned: Any = SimpleNamespace(folder=folder)
-    signals = launch._signals(planned)
-    assert signals.safe() == "nothing was begun; launch it again"
-    folder.study_file.touch()
-    assert signals.safe() == f"what is recorded is safe; go on with: orchestrator resume {tmp_path}"
+    with driving(planned, Silent(), RunOptions()) as driver:
+        assert driver.signals.safe() == "nothing was begun; launch it again"
+        folder.study_file.touch()
+        assert driver.signals.safe() == f"what is recorded is safe; go on with: orchestrator resume {tmp_path}"
