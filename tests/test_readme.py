@@ -19,6 +19,7 @@ from orchestrator.cluster import doctor
 from orchestrator.files.atomic import write_atomic
 from orchestrator.storage.event_log import Trial
 from orchestrator.storage.study_folder import StudyFolder
+from orchestrator.study.choices import choice_at
 from tests.readme import README, ROOT, blocks, commands
 
 PAPERS = ("arcface", "cosface", "sphereface")
@@ -118,8 +119,9 @@ def test_its_gallery_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 def test_every_key_of_a_study_is_in_its_table() -> None:
     table = README[README.index("### What a study may say") :]
     for name, field in Study.model_fields.items():
-        section = field.annotation
-        for key in getattr(section, "model_fields", {name: None}):
+        choice = choice_at(Study, name)
+        sections = [*choice.models.values()] if choice else [field.annotation]
+        for key in {key for each in sections for key in getattr(each, "model_fields", {name: None})}:
             assert key == "description" or re.search(rf"`([a-z]*\.)?{key}`", table), key
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 IMAGES_AT_A_TIME = 1024
 MOST_CONFIG_BYTES, MOST_SAID = 2**24, 500
-MOST_SIZE, MOST_DEPTH = 2**24, 1000  # of a layer, and of a body
+MOST_SIZE = 2**24  # of a layer
 
 
 class ModelError(ValueError):
@@ -36,7 +36,7 @@ class Blueprint:
     head: str
     params: dict[str, Any]
     body: str
-    body_options: dict[str, int]
+    body_options: dict[str, Any]
     embedding_dim: int
     num_classes: int
     image_shape: tuple[int, int, int]
@@ -45,12 +45,13 @@ class Blueprint:
 
     def build(self) -> EmbeddingModule:
         """The module, with fresh weights: parameters of the recipe go there, the others to the head."""
-        from lightning_modules import bodies, head_class
+        from lightning_modules import head_class
+        from lightning_modules.bodies import BODIES
         from lightning_modules.heads.base import Recipe, Trunk
 
         recipe_names = {field.name for field in fields(Recipe)}
         recipe = Recipe(**{name: value for name, value in self.params.items() if name in recipe_names})
-        body = bodies.build(self.body, self.image_shape, self.embedding_dim, **self.body_options)
+        body = BODIES.make(self.body, **self.body_options).build(self.image_shape, self.embedding_dim)
         trunk = Trunk(body, self.num_classes, self.embedding_dim, recipe, self.pixel_mean, self.pixel_std)
         own = {name: value for name, value in self.params.items() if name not in recipe_names}
         return head_class(self.head)(trunk, **own)
@@ -153,12 +154,13 @@ def _weights(folder: Path, known: dict[str, Any]) -> dict[str, Tensor]:
 
 def _checked(known: dict[str, Any]) -> Blueprint:
     """The blueprint that a config tells of. Raises TypeError or ValueError for one that nobody would build."""
+    from lightning_modules.bodies import BODIES
+
     blueprint = Blueprint(**{**known, "image_shape": tuple(known["image_shape"])})
-    sizes = [blueprint.embedding_dim, blueprint.num_classes, *blueprint.image_shape, *blueprint.body_options.values()]
+    sizes = [blueprint.embedding_dim, blueprint.num_classes, *blueprint.image_shape]
     if any(type(size) is not int or not 0 <= size <= MOST_SIZE for size in sizes) or len(blueprint.image_shape) != 3:
         raise ValueError(f"its sizes are whole numbers from 0 to {MOST_SIZE:,}")
-    if blueprint.body_options.get("depth", 0) > MOST_DEPTH:
-        raise ValueError(f"its body has at most {MOST_DEPTH:,} layers")
+    BODIES.make(blueprint.body, **blueprint.body_options)
     if not isinstance(blueprint.head, str) or not isinstance(blueprint.params, dict):
         raise TypeError("it names no head with its settings")
     return blueprint

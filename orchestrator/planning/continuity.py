@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from orchestrator.cluster.resources import Fleet
 from orchestrator.errors import CannotRun, Problem, shown
 from orchestrator.planning import plan
@@ -39,7 +41,18 @@ ABSENT = object()
 
 def kept(planned: Plan) -> dict[str, Any]:
     """What provenance keeps of a study, to know it again: its normal form, and a hash of images and labels."""
-    return {"study": planned.study.model_dump(mode="json"), "images": planned.data.digest()}
+    return {"study": normal_form(planned.study), "images": planned.data.digest()}
+
+
+def kept_anew(before: Mapping[str, Any], planned: Plan) -> dict[str, Any]:
+    """What provenance keeps of a study that goes on: of `kept`, what is not as it kept it before."""
+    then = {**before, "study": _read_again(before.get("study", {}))}
+    return {key: value for key, value in kept(planned).items() if then.get(key) != value}
+
+
+def normal_form(study: Study) -> dict[str, Any]:
+    """Every key of a study with its value, given or not."""
+    return study.model_dump(mode="json")
 
 
 def take_up(known: Results, fleet: Fleet | None, say: Callable[[str], None], other_code: bool = False) -> Plan:
@@ -87,23 +100,29 @@ def differences(
 
 
 def _changed(known: Results) -> Iterator[Problem]:
-    then, now = _first(known.provenance, "study"), known.study.model_dump(mode="json")
+    then, now = _first(known.provenance, "study"), normal_form(known.study)
     if then is None:
         seeds = known.provenance.get("seeds", {})
         both = [(place, seeds[name], _at(now, place)) for name, place in SEEDS.items() if name in seeds]
         found = [each for each in both if each[1] != each[2]]
     else:
-        found = [each for each in differences(then, now) if not _is_new_default(*each)]
+        found = [*differences(_read_again(then), now)]
     for place, before, after in found:
         if not any(place == free or place.startswith(f"{free}.") for free in MAY_CHANGE):
             value = f"it was {_shown(before)} at the launch, and is {_shown(after)} now"
             yield Problem(place, "a study that has begun stays what it was", value, _fix(known))
 
 
-def _is_new_default(place: str, before: Any, after: Any) -> bool:
-    """Whether a key came with a later version of the program, and nobody has set it."""
-    defaults = Study(name="any", heads={"softmax": {}}).model_dump(mode="json")
-    return before is ABSENT and not place.startswith("heads.") and after == _at(defaults, place)
+def _read_again(then: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The normal form of a study that an earlier version kept, as this version has it.
+
+    So a key that came later has its default, and one that was null and said nothing is gone. What this version cannot
+    read stays as it is, and differs.
+    """
+    try:
+        return normal_form(Study.model_validate(then))
+    except ValidationError:
+        return then
 
 
 def _lost_heads(known: Results) -> Iterator[Problem]:

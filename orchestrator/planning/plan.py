@@ -196,19 +196,9 @@ def refuse_taken(folder: StudyFolder) -> None:
 
 
 def parameters_of(study: Study, data: TrialData) -> int:
-    """How many weights a trial trains, without building it: the body's, and the class centres'."""
-    rows, columns, channels = data.train.image_shape
-    dimensions = study.embedding_dim
-    if study.body.name == "strided":
-        width = 16 if study.body.width is None else study.body.width
-        hidden = 128 if study.body.hidden is None else study.body.hidden
-        features = 4 * width * math.ceil(rows / 8) * math.ceil(columns / 8)
-        head = hidden * (features + hidden + dimensions + 4) if hidden else features * dimensions
-        body = width * (25 * channels + 90 * width + 14) + head + 2 * dimensions
-    else:
-        depth = study.body.depth or 8
-        body = 32 * (25 * channels + 1) + 9 * 16 * (32 + 16 * (depth - 1)) + 32 * depth + 147 * dimensions
-    return body + data.num_classes * (dimensions + 1)
+    """How many weights a trial trains: the body's, and the class centres' with an offset each."""
+    body = study.body.size(data.train.image_shape, study.embedding_dim)
+    return body.parameters + data.num_classes * (study.embedding_dim + 1)
 
 
 def _disk_bytes(study: Study, data: TrialData) -> int:

@@ -36,7 +36,7 @@ def resumed(before: dict[str, Any], plan: Plan, other_code: bool = False) -> dic
     known: dict[str, Any] = {}
     for each in code_history.entries(before):
         known |= each
-    entry |= {key: value for key, value in continuity.kept(plan).items() if known.get(key) != value}
+    entry |= continuity.kept_anew(known, plan)
     return {**before, "resumed": [*before.get("resumed", []), entry]}
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from orchestrator.errors import Problem, did_you_mean, shown
+from orchestrator.study.choices import as_written, choice_at
 from search_spaces.heads import HEADS, is_head
 
 FIXES = {
@@ -19,6 +20,7 @@ FIXES = {
     "bool_type": "write true or false",
     "dict_type": "write keys below it, one a line",
     "model_type": "write keys below it, one a line",
+    "model_attributes_type": "write keys below it, one a line",
     "list_type": "write a list, such as [1, 2]",
     "invalid_key": "write it as a text",
     "too_long": "leave some out",
@@ -29,6 +31,7 @@ FIXES = {
 RULES = {
     "dict_type": "must be a mapping of keys",
     "model_type": "must be a mapping of keys",
+    "model_attributes_type": "must be a mapping of keys",
     "too_short": "must name at least one",
     "too_long": "must have at most {max_length} entries",
     "string_too_long": "must have at most {max_length} characters",
@@ -42,7 +45,10 @@ ADDED = {"name": " my-study", "heads": " with the heads to search, such as arcfa
 
 def translated(details: ErrorDetails, model: type[BaseModel]) -> Problem:
     """What pydantic found, in the words of a study. model: what the whole file was read as."""
-    keys, kind = details["loc"], details["type"]
+    keys, kind = as_written(details["loc"], model), details["type"]
+    details = {**details, "loc": keys}
+    if (kind.startswith("union_tag") or kind == "extra_forbidden") and (problem := _of_choice(details, model)):
+        return problem
     rule = details["msg"].replace("Input should be", "must be")
     if kind in RULES:
         rule = RULES[kind].format(**details.get("ctx") or {})
@@ -51,6 +57,21 @@ def translated(details: ErrorDetails, model: type[BaseModel]) -> Problem:
     if kind == "extra_forbidden":
         rule = f"there is no such key in {_place(keys[:-1]) or 'a study'}"
     return Problem(_place(keys), rule, shown(details["input"]), _fix(details, model))
+
+
+def _of_choice(details: ErrorDetails, model: type[BaseModel]) -> Problem | None:
+    """What is wrong with a section that is one of several: there is no such one, or a key is another's."""
+    section, *below = map(str, details["loc"])
+    choice, given = choice_at(model, section), details["input"]
+    if choice and not below:
+        name, known = given.get(choice.key), [*choice.models]
+        rule = f"must be {', '.join(map(repr, known[:-1]))} or {known[-1]!r}"
+        return Problem(f"{section}.{choice.key}", rule, shown(name), did_you_mean(name, known))
+    if choice and len(below) == 1 and (owners := choice.owners(below[0])):
+        rule = f"{below[0]} belongs to the {' or '.join(owners)} {choice.registry.noun}"
+        fix = f"remove it, or write {choice.key}: {owners[0]}"
+        return Problem(_place(details["loc"]), rule, shown(given), fix)
+    return None
 
 
 def _place(keys: Iterable[str | int]) -> str:
@@ -92,6 +113,8 @@ def _known(keys: Iterable[str | int], root: type[BaseModel]) -> Iterable[str]:
     """The keys that may stand at a place of a study."""
     model: Any = root
     for key in keys:
+        if model is root and (choice := choice_at(root, str(key))):
+            return {name for each in choice.models.values() for name in each.model_fields}
         fields = getattr(model, "model_fields", None)
         model = fields[str(key)].annotation if fields else get_args(model)[-1]  # of a mapping, what its keys hold
     return model.model_fields if isinstance(model, type) and issubclass(model, BaseModel) else ()

@@ -13,7 +13,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lightning_modules.bodies import BODIES
+from lightning_modules.bodies.base import Body
+from lightning_modules.bodies.strided import Strided
 from orchestrator.files.paths import local
+from orchestrator.study.choices import OneOf
 from orchestrator.study.field_types import AUTO as AUTO
 from orchestrator.study.field_types import (
     FEW,
@@ -66,18 +70,6 @@ class Data(Section):
     def folder(self) -> Path | None:
         """Where an idx source lies. Raises StudyError for what no folder can be called."""
         return local(self.path, "data.path") if self.path else None
-
-
-class Body(Section):
-    """The network under the heads. width and hidden belong to strided, depth to reference."""
-
-    name: Literal["strided", "reference"] = "strided"
-    width: Annotated[int, Field(ge=1, le=1024)] | None = None
-    hidden: Annotated[int, Field(ge=0, le=65_536)] | None = None
-    depth: Annotated[int, Field(ge=1, le=100)] | None = None
-
-    def options(self) -> dict[str, int]:
-        return self.model_dump(exclude={"name"}, exclude_none=True)
 
 
 class Training(Section):
@@ -238,7 +230,7 @@ class Study(Section):
     description: LongText = ""
     data: Data = Data()
     embedding_dim: Annotated[int, Field(ge=2, le=65_536)] = 3
-    body: Body = Body()
+    body: Annotated[Body, OneOf(BODIES)] = Strided()
     training: Training = Training()
     search: Search = Search()
     confirmation: Confirmation = Confirmation()

@@ -149,7 +149,7 @@ def _start_points(study: Study) -> Iterable[Problem]:
 
 
 def _combinations(study: Study) -> Iterable[Problem]:
-    data, body, training, search = study.data, study.body, study.training, study.search
+    data, training, search = study.data, study.training, study.search
     if data.source == "idx" and data.path is None:
         yield Problem(
             "data.path",
@@ -159,11 +159,6 @@ def _combinations(study: Study) -> Iterable[Problem]:
         )
     if data.source == "mnist" and data.path is not None:
         yield Problem("data.path", "mnist comes with the package", data.path, "remove path, or write source: idx")
-    for option, given in body.options().items():
-        owner = "reference" if option == "depth" else "strided"
-        if body.name != owner:
-            rule = f"{option} belongs to the {owner} body"
-            yield Problem(f"body.{option}", rule, str(given), f"remove it, or name: {owner}")
     if search.grace_epochs > training.epochs:
         rule = f"grace_epochs is at most the number of epochs, {training.epochs}"
         yield Problem("search.grace_epochs", rule, str(search.grace_epochs), f"write {max(1, training.epochs // 3)}")

@@ -53,7 +53,7 @@ class Task:
     shift_px: int
     embedding_dim: int
     body: str
-    body_options: dict[str, int]
+    body_options: dict[str, Any]
     sample: NDArray[np.intp]
     profiles: dict[str, Profile]
     says_where: bool = False

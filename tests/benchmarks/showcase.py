@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lightning_modules import bodies
+from lightning_modules.bodies import BODIES
 from orchestrator.figures.embedding import Panel, side_by_side
 from orchestrator.figures.style import rendered
 from orchestrator.files.atomic import write_atomic
@@ -66,15 +66,14 @@ class Published:
         """Multiply-adds of all forward passes of a final model's training."""
         study, data = self.results.study, self.results.study.data
         images = self.results.provenance["train_images"] + data.validation_images
-        each = bodies.multiply_adds(study.body.name, MNIST_SHAPE, self.dimensions, **study.body.options())
+        each = study.body.size(MNIST_SHAPE, self.dimensions).multiply_adds
         return float(study.training.epochs * images) * each
 
     @cached_property
     def _reference_pass(self) -> float:
         """The same of one epoch of the reference."""
-        options = dict(self.reference["body"])
-        each = bodies.multiply_adds(options.pop("name"), MNIST_SHAPE, self.dimensions, **options)
-        return float(self.reference["train_images"] * each)
+        body = BODIES.make(self.reference["body"]["name"], **self.reference["body"])
+        return float(self.reference["train_images"] * body.size(MNIST_SHAPE, self.dimensions).multiply_adds)
 
     def panels(self, heads: Sequence[str]) -> list[Panel]:
         found = {best.head: best for best in head_pictures.bests(self.results)}

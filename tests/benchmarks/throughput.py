@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from lightning_modules import bodies
+from lightning_modules.bodies.strided import Strided
 from lightning_modules.data import splits
 from lightning_modules.data.batches import shuffled
 from lightning_modules.data.sources import mnist
@@ -47,7 +47,7 @@ def measure() -> dict[str, Any]:
 
 def bare_loop(data: TrialData) -> float:
     """Seconds of one epoch of ArcFace as a tutorial would write its step, on uint8 images taken by index."""
-    body = bodies.strided((28, 28, 1), DIMENSIONS).to(memory_format=torch.channels_last)
+    body = Strided().build((28, 28, 1), DIMENSIONS).to(memory_format=torch.channels_last)
     centres = torch.nn.Parameter(torch.randn(data.num_classes, DIMENSIONS))
     optimizer = torch.optim.AdamW([*body.parameters(), centres], lr=0.01, fused=True)
     order = shuffled(data.train.labels, BATCH, np.random.default_rng(0))

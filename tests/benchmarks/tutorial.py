@@ -33,7 +33,7 @@ def train(config: dict[str, Any]) -> None:
     from torch import nn
     from torch.utils.data import DataLoader, Dataset
 
-    from lightning_modules.bodies import strided
+    from lightning_modules.bodies.strided import Strided
     from lightning_modules.data import splits
     from lightning_modules.data.sources import mnist
 
@@ -54,7 +54,7 @@ def train(config: dict[str, Any]) -> None:
     class Module(pl.LightningModule):
         def __init__(self) -> None:
             super().__init__()
-            self.body = strided((28, 28, 1), 3)
+            self.body = Strided().build((28, 28, 1), 3)
             self.centres = nn.Parameter(torch.randn(10, 3))
             self.seen: list[Any] = []
 

@@ -12,7 +12,8 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from lightning_modules import bodies, head_class
+from lightning_modules import head_class
+from lightning_modules.bodies.strided import Strided
 from lightning_modules.data.batches import ImageBatches
 from lightning_modules.data.images import LabelledImages
 from lightning_modules.data.splits import TrialData, split
@@ -94,7 +95,7 @@ def trainable(request: pytest.FixtureRequest, blots: TrialData) -> Callable[...,
 
     def make(embedding_dim: int = 3, recipe: Recipe | None = None) -> EmbeddingModule:
         torch.manual_seed(0)
-        body = bodies.build("strided", blots.train.image_shape, embedding_dim, width=4)
+        body = Strided(width=4).build(blots.train.image_shape, embedding_dim)
         trunk = Trunk(body, blots.num_classes, embedding_dim, recipe or Recipe(), blots.pixel_mean, blots.pixel_std)
         return head_class(name)(trunk, **options)
 

@@ -31,7 +31,6 @@ HEAVY = {
     "wandb_workspaces",
 }
 HEAVY_AT_ONCE = (  # what is only imported by whoever is about to need it; all else answers in a fraction of a second
-    "lightning_modules/bodies/",
     "lightning_modules/data/batches.py",
     "lightning_modules/distributed/",
     "lightning_modules/heads/",

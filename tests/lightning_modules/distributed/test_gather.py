@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lightning_modules import head_class
-from lightning_modules.bodies import strided
+from lightning_modules.bodies.strided import Strided
 from lightning_modules.distributed import gather
 from lightning_modules.distributed.sync_batch_norm import SharedBatchNorm, shared
 from lightning_modules.heads.base import EmbeddingModule, Trunk
@@ -56,7 +56,7 @@ class Step(nn.Module):
 def made(name: str) -> EmbeddingModule:
     torch.manual_seed(0)
     kind, options = HEADS[name]
-    trunk = Trunk(strided((8, 8, 1), DIMENSIONS, width=4), CLASSES, DIMENSIONS)
+    trunk = Trunk(Strided(width=4).build((8, 8, 1), DIMENSIONS), CLASSES, DIMENSIONS)
     return head_class(kind)(trunk, **options).double()
 
 
@@ -170,7 +170,7 @@ def test_a_single_process_has_nothing_to_share() -> None:
 
 def test_shared_batch_norm_takes_the_weights_and_evaluates_as_torchs() -> None:
     torch.manual_seed(0)
-    theirs = strided((8, 8, 1), DIMENSIONS, width=4)
+    theirs = Strided(width=4).build((8, 8, 1), DIMENSIONS)
     theirs(torch.randn(16, 1, 8, 8))
     ours = shared(copy.deepcopy(theirs))
     images = torch.randn(4, 1, 8, 8)

@@ -233,7 +233,7 @@ def test_a_loss_that_does_not_exist_is_no_head() -> None:
         head_class("pml.NoSuchLoss")
 
 
-@pytest.mark.parametrize("asked", [{"body_options": {"width": 10**6}}, {"num_classes": 2**24}])
+@pytest.mark.parametrize("asked", [{"body_options": {"hidden": 65_536}}, {"num_classes": 2**24}])
 @pytest.mark.parametrize("head", ["pml.LargeMarginSoftmaxLoss", "pml.ArcFaceLoss"])  # one computes when it is made
 def test_a_configuration_that_asks_for_terabytes_is_refused_before_it_has_them(
     head: str, asked: dict[str, Any], tmp_path: Path

@@ -6,7 +6,6 @@ raises. It stands in for torch_xla, which is in no environment that the tests ru
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 
 from lightning_modules import head_class
-from lightning_modules.bodies import reference, strided
+from lightning_modules.bodies import BODIES
 from lightning_modules.data.batches import ImageBatches
 from lightning_modules.data.splits import TrialData
 from lightning_modules.heads.base import EmbeddingModule, Trunk
@@ -43,16 +42,16 @@ def as_on_xla(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EmbeddingModule, "static_shapes", True)
 
 
-def made(name: str, body: Callable[..., torch.nn.Sequential] = strided) -> EmbeddingModule:
+def made(name: str, body: str = "strided") -> EmbeddingModule:
     torch.manual_seed(0)
     kind, options = HEADS[name]
-    return head_class(kind)(Trunk(body((8, 8, 1), DIMENSIONS), CLASSES, DIMENSIONS), **options)
+    return head_class(kind)(Trunk(BODIES.make(body).build((8, 8, 1), DIMENSIONS), CLASSES, DIMENSIONS), **options)
 
 
 @pytest.mark.usefixtures("as_on_xla")
-@pytest.mark.parametrize("body", [strided, reference])
+@pytest.mark.parametrize("body", BODIES.by_name)
 @pytest.mark.parametrize("name", HEADS)
-def test_a_step_asks_for_no_value(name: str, body: Callable[..., torch.nn.Sequential]) -> None:
+def test_a_step_asks_for_no_value(name: str, body: str) -> None:
     head = made(name, body)
     with FakeTensorMode(allow_non_fake_inputs=True):  # its weights
         images, labels = torch.zeros(BATCH, 8, 8, dtype=torch.uint8), torch.zeros(BATCH, dtype=torch.int64)

@@ -21,6 +21,7 @@ from orchestrator.reporting import leaderboards
 from orchestrator.selection.results import Results
 from orchestrator.stages import launch, sealed_test
 from orchestrator.storage.study_folder import StudyFolder
+from orchestrator.study.choices import choice_at
 from orchestrator.study.schema import Study
 from orchestrator.system import code_history, fingerprint
 from orchestrator.tracking import sync
@@ -182,8 +183,12 @@ def test_what_no_number_depends_on_may_change_and_is_kept(begun: StudyFolder, pl
 def every_key(model: type[BaseModel], place: str = "") -> set[str]:
     keys: set[str] = set()
     for name, field in model.model_fields.items():
-        section = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-        keys |= every_key(field.annotation, f"{place}{name}.") if section else {f"{place}{name}"}  # type: ignore[arg-type]
+        choice = choice_at(model, name)
+        sections = [*choice.models.values()] if choice else [field.annotation]
+        if all(isinstance(each, type) and issubclass(each, BaseModel) for each in sections):
+            keys |= {key for each in sections for key in every_key(each, f"{place}{name}.")}
+        else:
+            keys.add(f"{place}{name}")
     return keys
 
 

@@ -1,11 +1,8 @@
-"""The plan counts a model's weights without building it; the count is the model's own."""
+"""The plan counts the weights of body and class centres without building them; the count is the model's own."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import pytest
 
 from lightning_modules.data.images import LabelledImages
 from lightning_modules.data.splits import TrialData
@@ -16,19 +13,8 @@ from orchestrator.trials.trial import Task, blueprint
 PARAMS = {"lr": 0.01, "head_lr": 0.05}
 
 
-@pytest.mark.parametrize("shape", [(28, 28), (30, 17, 3)])
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"name": "strided"},
-        {"name": "strided", "width": 5},
-        {"name": "strided", "hidden": 0},
-        {"name": "strided", "width": 3, "hidden": 7},
-        {"name": "reference"},
-        {"name": "reference", "depth": 2},
-    ],
-)
-def test_the_count_of_weights_is_the_models_own(shape: tuple[int, ...], body: dict[str, Any]) -> None:
+def test_the_count_of_weights_is_the_models_own() -> None:
+    shape, body = (30, 17, 3), {"name": "strided", "width": 5}
     images = LabelledImages(np.zeros((20, *shape), np.uint8), np.arange(20) % 10)
     data = TrialData(images, images, 10, 0.0, 1.0)
     study = Study.model_validate({"name": "x", "heads": {"softmax": {}}, "body": body, "embedding_dim": 4})

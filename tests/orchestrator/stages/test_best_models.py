@@ -132,7 +132,7 @@ def test_a_kept_model_says_where_it_comes_from(results: Results, head: str) -> N
     }
     design, _ = model_config.load(results.folder.models / head)
     assert (design.head, design.params) == (head, best.params)
-    assert (design.body, design.body_options) == ("strided", {"width": 4})
+    assert (design.body, design.body_options) == ("strided", {"width": 4, "hidden": 128})
     assert (design.embedding_dim, design.num_classes, design.image_shape) == (3, 10, (28, 28, 1))
 
 

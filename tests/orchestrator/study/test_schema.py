@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 import orchestrator
-from orchestrator.study.schema import Body, Study
+from orchestrator.study.schema import Study
 from search_spaces.distributions import Choice, Range
 from search_spaces.heads import HEADS, settings_of
 
@@ -116,12 +116,6 @@ def test_the_default_spaces_hold_their_first_values(classes: int, dimensions: in
     study = make_study(heads={head: {} for head in HEADS}, embedding_dim=dimensions)
     for space in study.spaces(classes).values():
         assert all(item.parameter.contains(item.start) for item in space.values())
-
-
-def test_a_body_hands_on_only_what_was_written() -> None:
-    assert Body().options() == {}
-    assert Body(width=16).options() == {"width": 16}
-    assert Body(name="reference", depth=8).options() == {"depth": 8}
 
 
 def test_the_package_offers_its_names_on_demand_and_no_others() -> None:
