@@ -1,11 +1,10 @@
-"""What a study will cost and whether it can run here. Everything is refused here, before anything starts.
+"""What a study will do and what it will cost: a plan, as values. `preflight` refuses what cannot run.
 
 Imports neither torch nor Ray, so that a plan answers at once.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,41 +13,22 @@ from typing import Any
 from lightning_modules.data import sources, splits
 from lightning_modules.data.images import DataError
 from lightning_modules.data.splits import TrialData
-from orchestrator.cluster.resources import Fleet, counted, loopback, misfits
+from orchestrator.cluster.resources import Fleet, counted
 from orchestrator.errors import CannotRun, Problem, StudyError
-from orchestrator.files import disk, temporary
-from orchestrator.files.disk import Spot
-from orchestrator.files.lock_links import unlinked
-from orchestrator.planning import cautions
-from orchestrator.search.samplers import grid_size
+from orchestrator.files import temporary
+from orchestrator.planning import cautions, preflight
 from orchestrator.selection import confirmation
 from orchestrator.selection.results import Results
-from orchestrator.storage.bucket_sync import OF_A_COPY, inside, taken
+from orchestrator.storage.bucket_sync import inside, taken
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.study import tracking_mode, validation
-from orchestrator.study.field_types import SMALLEST_BATCH
 from orchestrator.study.schema import AUTO, Searched, Study
-from orchestrator.system.commands import ours
-from search_spaces.distributions import Range
 
 SAMPLE = 2000  # validation embeddings kept of every epoch, for pictures
 PICTURE_BYTES, CLOUD_BYTES = 75_000, 100_000  # of an epoch, in the W&B folder
 KEEPSAKES_BYTES = 260_000  # of a run at its end
 CHECKPOINTS = 4  # of each trial, at most
 TRIAL_MEMORY_BYTES = 700_000_000  # torch and Lightning in one process
-LARGEST_GRID = 100_000
-UNFIT = {  # what is wrong with data that can be read: place, rule and fix
-    splits.UnseenClassError: (
-        "data.unseen_classes",
-        "unseen classes are left out of the data's",
-        "name classes of these data, and leave two others at least",
-    ),
-    splits.SplitError: (
-        "data.validation_images",
-        "validation images are some of the training images of each class, never all",
-        "write another number: a sixth of all is usual",
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -129,19 +109,9 @@ def make(study: Study, results: str | Path = "results", *, resuming: bool = Fals
         if data.num_classes < 2:
             raise DataError("there is one class only, and nothing to tell apart")
     except DataError as error:
-        place, rule, fix = UNFIT.get(type(error), ("data", "the images must be readable", ""))
-        raise CannotRun([*_name(folder, resuming), Problem(place, rule, str(error), fix)]) from error
+        raise CannotRun([*preflight.taken_name(folder, resuming), preflight.unfit(error)]) from error
     spaces, disk_bytes = study.spaces(data.num_classes), _disk_bytes(study, data)
-    refusals = [
-        *_name(folder, resuming),
-        *misfits(study, fleet),
-        *_network(fleet),
-        *_disk(folder.root, disk_bytes, resuming),
-        *_temporary(fleet),
-        *_batches(study, data),
-        *_grids(study, spaces),
-    ]
-    if refusals:
+    if refusals := [*preflight.refusals(study, data, spaces, fleet, folder, disk_bytes, resuming)]:
         raise CannotRun(refusals)
     slots = _slots(study, fleet)
     warnings = *_memory(study, data, fleet, slots), *cautions.of(study, data.num_classes), temporary.note()
@@ -181,20 +151,6 @@ def free_name(study: Study, results: str | Path) -> Study:
     return study.model_copy(update={"name": free})
 
 
-def _name(folder: StudyFolder, resuming: bool) -> Iterable[Problem]:
-    begun = {folder.lock_file, folder.driver_file, folder.trials_file, folder.provenance_file}
-    begun |= {folder.root / name for name in OF_A_COPY}
-    if not resuming and folder.root.exists() and (not folder.root.is_dir() or {*unlinked(folder.root)} - begun):
-        fix = f"{ours('resume', folder)}, or launch with --set name=…, or with --next-name"
-        yield Problem("name", "each study has a folder of its own", f"{folder} is there already", fix)
-
-
-def refuse_taken(folder: StudyFolder) -> None:
-    """Raises CannotRun if a study has begun in this folder."""
-    if problems := [*_name(folder, resuming=False)]:
-        raise CannotRun(problems)
-
-
 def parameters_of(study: Study, data: TrialData) -> int:
     """How many weights a trial trains: the body's, and the class centres' with an offset each."""
     body = study.body.size(data.train.image_shape, study.embedding_dim)
@@ -211,64 +167,6 @@ def _disk_bytes(study: Study, data: TrialData) -> int:
         drawn = PICTURE_BYTES + (CLOUD_BYTES if study.embedding_dim == 3 else 0)
         mirrored = len(study.heads) * study.search.trials_per_head * (study.training.epochs * drawn + KEEPSAKES_BYTES)
     return trials * (CHECKPOINTS * checkpoint + study.training.epochs * an_epoch) + mirrored + temporary.NEEDED_BYTES
-
-
-def _disk(root: Path, needed: int, resuming: bool) -> Iterable[Problem]:
-    """A study that goes on needs no more than what it has not written yet."""
-    needed -= disk.used_bytes(root) if resuming else 0
-    spot, elsewhere = Spot.of(root), "use --results elsewhere"
-    if spot.obstacle:
-        if not root.is_file():  # then its name is taken
-            yield Problem("results", "the folder of the results must be one to write in", spot.obstacle, elsewhere)
-    elif spot.free_bytes < needed:
-        value = f"{spot}, about {needed / 1e9:.1f} GB needed"
-        yield Problem("results", "the disk must have room for the results", value, f"free some, or {elsewhere}")
-
-
-def _network(fleet: Fleet) -> Iterable[Problem]:
-    if fleet.address is None and (problem := loopback()):
-        yield problem
-
-
-def _temporary(fleet: Fleet) -> Iterable[Problem]:
-    found = temporary.problem(0 if fleet.address else temporary.NEEDED_BYTES)
-    return [found] if found else []
-
-
-def _batches(study: Study, data: TrialData) -> Iterable[Problem]:
-    size, images = study.training.batch_size, len(data.train)
-    if size > images:
-        place, rule = "training.batch_size", f"a batch has at most all {images} training images"
-        yield Problem(place, rule, str(size), _smaller_batch(study, images))
-
-
-def _smaller_batch(study: Study, images: int) -> str:
-    """A fix that holds: a size that the workers can share, or more images where no batch is as small."""
-    together = math.lcm(*(study.resources.of(head).workers for head in study.heads))
-    powers = [2**power for power in range(20, 3, -1) if 2**power <= images]  # from 2²⁰ down to 2⁴, the smallest
-    if powers and together == 1:
-        return f"write {powers[0]} or less"
-    shared = [
-        size for size in (*powers, images // together * together) if size >= SMALLEST_BATCH and not size % together
-    ]
-    few = f"use {max(SMALLEST_BATCH, together)} images or more to train on: a batch has {SMALLEST_BATCH} at least"
-    return f"write {shared[0]}" if shared else few
-
-
-def _grids(study: Study, spaces: dict[str, dict[str, Searched]]) -> Iterable[Problem]:
-    if study.search.searcher != "grid":
-        return
-    for head, space in spaces.items():
-        size = grid_size(space, study.search.grid_points)
-        place, budget = f"heads.{head}", study.search.trials_per_head
-        if size > LARGEST_GRID:
-            rule = f"a grid has at most {LARGEST_GRID:,} points"
-            yield Problem(place, rule, f"{size:,} points", "lower search.grid_points, or make settings constant")
-        elif size < budget:
-            rule = "a grid needs as many points as a head has trials, so that every head gets the same number"
-            finer = any(isinstance(item.parameter, Range) for item in space.values())
-            fix = f"{'raise search.grid_points, or ' if finer else ''}write trials_per_head: {size}"
-            yield Problem(place, rule, f"{size} points for {budget} trials", fix)
 
 
 def _slots(study: Study, fleet: Fleet) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from orchestrator.cluster.run_options import RunOptions
 from orchestrator.errors import CannotRun, Problem
-from orchestrator.planning import continuity, plan, provenance
+from orchestrator.planning import continuity, plan, preflight, provenance
 from orchestrator.reporting.progress_view import Silent
 from orchestrator.selection import confirmation
 from orchestrator.selection.replicates import ReplicationPlan
@@ -35,7 +35,7 @@ def launch(
     terms, progress = terms or RunOptions(), progress or Silent()
     planned = plan.make(study, results, fleet=terms.fleet())
     with driving(planned, progress, terms) as driver:
-        plan.refuse_taken(planned.folder)  # by someone who was quicker than this plan
+        preflight.refuse_taken(planned.folder)  # by someone who was quicker than this plan
         provenance.begin(planned)
         return _to_the_end(driver)
 

@@ -19,7 +19,7 @@ import pytest
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.files import lock_links
 from orchestrator.files.locks import alone, free
-from orchestrator.planning import plan
+from orchestrator.planning import plan, preflight
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.study.schema import Study
 
@@ -203,6 +203,6 @@ def test_a_study_has_one_driver_and_its_name_is_free_after_a_try(
         assert folder.driver()
         with pytest.raises(CannotRun, match="one driver at a time"), StudyFolder(folder.root).writer():
             pass
-        plan.refuse_taken(folder)
+        preflight.refuse_taken(folder)
     assert folder.driver() is None
     plan.make(tiny_study(), tmp_path)
