@@ -10,8 +10,8 @@ from ray.scripts.scripts import cli
 from typer.main import get_command
 
 import orchestrator
-from lightning_modules import head_class
 from lightning_modules.data.sources import mnist
+from lightning_modules.heads import head_class
 from lightning_modules.models import model_config
 from orchestrator import Results, Study, StudyError
 from orchestrator.cli import app

@@ -7,6 +7,7 @@ Every angular head is cross-entropy over logits s·cos θ_j in which only the ta
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from typing import ClassVar, Literal, get_args
 
 import torch
@@ -62,9 +63,9 @@ class AngularHead(EmbeddingModule):
         self.detach_margin = detach_margin
         self.centres = nn.Parameter(torch.randn(trunk.num_classes, trunk.embedding_dim))
 
+    @abstractmethod
     def target_cosine(self, angle_B: Tensor) -> Tensor:
-        """What stands in place of cos θ_y, given θ_y in rad."""
-        raise NotImplementedError
+        """What stands in place of cos θ_y, given θ_y in rad; it falls as the angle grows."""
 
     def replaced(self, found: TargetLogits) -> Tensor:
         """The same of what was found; a head that needs no angle does without it."""

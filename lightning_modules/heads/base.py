@@ -1,11 +1,12 @@
 """The base of all heads: a body, an optimiser with its schedule, and validation by clustering.
 
 A head subclasses EmbeddingModule (or AngularHead) and states only its loss: on the whole batch, however many workers
-share it. Knows nothing of searches.
+share it. Its settings are keyword arguments of its constructor, after the trunk. Knows nothing of searches.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -50,8 +51,8 @@ def at_least(name: str, value: float, low: float, below: float = float("inf")) -
     return value
 
 
-class EmbeddingModule(pl.LightningModule):
-    """A network that maps images (B, H, W[, channels]) uint8 to embeddings (B, D) float32."""
+class EmbeddingModule(pl.LightningModule, ABC):
+    """A network that maps images (B, H, W[, channels]) uint8 to embeddings (B, D) float32; a head says its `loss`."""
 
     spherical: bool = False  # are clusters told apart by angle, or by distance?
     images_per_class: ClassVar[int | None] = None  # class-balanced batches with so many images a class
@@ -86,9 +87,9 @@ class EmbeddingModule(pl.LightningModule):
         if gather.workers() > 1:
             self.body = shared(self.body)
 
+    @abstractmethod
     def loss(self, embeddings_BD: Tensor, labels_B: Tensor) -> Tensor:
-        """The head's scalar loss on one batch."""
-        raise NotImplementedError
+        """The head's scalar loss on one batch, in float32 at least whatever the embeddings are."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Embeddings (B, D) of uint8 images; pixels become floats on the device, in the batch's own memory order."""

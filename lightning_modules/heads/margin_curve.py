@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from lightning_modules import head_class
+from lightning_modules.heads import head_class
 from lightning_modules.heads.angular import AngularHead
 from lightning_modules.heads.base import EmbeddingModule, Recipe, Trunk
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import inspect
 import warnings
-from typing import Any, ClassVar
+from abc import abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,7 +28,10 @@ class MetricLearningLoss(EmbeddingModule):
     What the loss learns itself (proxies, class centres) is `self.metric`'s: it trains with head_lr and is saved.
     """
 
-    loss_name: ClassVar[str]
+    @property
+    @abstractmethod
+    def loss_name(self) -> str:
+        """The name of its class in that package."""
 
     def __init__(self, trunk: Trunk, **settings: Any) -> None:
         super().__init__(trunk)

@@ -45,8 +45,8 @@ class Blueprint:
 
     def build(self) -> EmbeddingModule:
         """The module, with fresh weights: parameters of the recipe go there, the others to the head."""
-        from lightning_modules import head_class
         from lightning_modules.bodies import BODIES
+        from lightning_modules.heads import head_class
         from lightning_modules.heads.base import Recipe, Trunk
 
         recipe_names = {field.name for field in fields(Recipe)}

@@ -62,9 +62,9 @@ def recipe(variant: Variant, dimensions: int) -> tuple[Study, dict[str, Any]]:
 
 def run(variant: Variant, dimensions: int, seed: int) -> dict[str, Any]:
     """One trial, in this process: both cluster accuracies after its last epoch, and a core's seconds."""
-    from lightning_modules import head_class
     from lightning_modules.data import splits
     from lightning_modules.data.sources import mnist
+    from lightning_modules.heads import head_class
     from orchestrator.trials import trial
 
     head_class(variant.head)  # imports what a trial needs, before the clock starts

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_modules import head_class
+from lightning_modules.heads import head_class
 from lightning_modules.heads.base import Trunk
 from tests.benchmarks.stopwatch import in_turns
 

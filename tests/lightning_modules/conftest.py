@@ -12,14 +12,16 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from lightning_modules import head_class
+import search_spaces.heads
 from lightning_modules.bodies.strided import Strided
 from lightning_modules.data.batches import ImageBatches
 from lightning_modules.data.images import LabelledImages
 from lightning_modules.data.splits import TrialData, split
+from lightning_modules.heads import head_class
 from lightning_modules.heads.angular import AngularHead
 from lightning_modules.heads.base import EmbeddingModule, Recipe, Trunk
 
+TRAINED = Recipe.__dataclass_fields__
 HEADS: dict[str, dict[str, Any]] = {
     "softmax": {},
     "arcface": {"margin_rad": 0.5, "scale": 16.0},
@@ -27,6 +29,11 @@ HEADS: dict[str, dict[str, Any]] = {
     "sphereface": {"margin_mult": 1.5},
     "hybrid": {"margin_rad": 0.5, "crossover_rad": 0.6, "scale": 16.0},
     "triplet": {"margin_dist": 0.5, "mining": "batch_hard"},
+}
+HEADS |= {  # those that are new: as their first trial in 3-D has them
+    head: {name: setting.auto(5, 3).start for name, setting in space.settings.items() if name not in TRAINED}
+    for head, space in search_spaces.heads.HEADS.items()
+    if head not in HEADS
 }
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, options) for name, options in HEADS.items()},

@@ -18,10 +18,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lightning_modules import head_class
 from lightning_modules.bodies.strided import Strided
 from lightning_modules.distributed import gather
 from lightning_modules.distributed.sync_batch_norm import SharedBatchNorm, shared
+from lightning_modules.heads import head_class
 from lightning_modules.heads.base import EmbeddingModule, Trunk
 
 WORKERS, CLASSES, DIMENSIONS = 2, 5, 3

@@ -141,3 +141,16 @@ def test_detached_margin_with_the_embeddings_own_length_as_scale(make_head: Call
     (slope,) = torch.autograd.grad(head.target_and_others(embedding, torch.tensor([0]))[0].sum(), angle)
 
     assert (slope / -angle.sin()).item() == pytest.approx(length)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_angular_loss_ignores_the_length_of_centres_and_embeddings(
+    dtype: torch.dtype, make_head: Callable[..., Any]
+) -> None:
+    labels = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3, 0, 1])
+    head = make_head("arcface", 4, margin_rad=0.5, scale=16.0).to(dtype)
+    embeddings = torch.randn(10, 3, generator=torch.Generator().manual_seed(5)).to(dtype)
+    before = head.loss(embeddings, labels)
+    head.centres.data *= torch.tensor([[1e-3], [0.5], [7.0], [1e3]])
+
+    torch.testing.assert_close(head.loss(1e4 * embeddings, labels), before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 
 import lightning_modules
-from lightning_modules import head_class
-from lightning_modules.heads.base import EmbeddingModule
+from lightning_modules.heads import UnknownHead, head_class
+from lightning_modules.heads.angular import AngularHead
+from lightning_modules.heads.base import EmbeddingModule, Trunk
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (
@@ -69,16 +72,6 @@ def test_an_impossible_option_is_refused_with_the_rule_and_the_value(
         make_head(name, **options)
 
 
-def test_a_single_dimension_is_refused(any_head: Callable[..., Any]) -> None:
-    with pytest.raises(ValueError, match=r"embedding_dim must be at least 2 .*embedding_dim=1$"):
-        any_head(embedding_dim=1)
-
-
-def test_an_option_that_no_head_knows_is_refused(any_head: Callable[..., Any]) -> None:
-    with pytest.raises(TypeError, match="margin_degrees"):
-        any_head(margin_degrees=28.6)
-
-
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -96,14 +89,29 @@ def test_a_head_is_found_by_the_name_of_its_file(name: str, expected: str) -> No
     assert (found.__name__, found.__module__) == (expected, f"lightning_modules.heads.{name}")
 
 
-@pytest.mark.parametrize("name", ["magface", "geometry", "data", "embedding", "angular"])
-def test_a_name_without_a_head_is_an_import_error(name: str) -> None:
-    with pytest.raises(ImportError, match=name):
+@pytest.mark.parametrize(
+    "name", ["magface", "base", "angular", "margin_curve", "pml", "", "..data", "os.path", "arc face"]
+)
+def test_a_name_without_a_head_is_refused_with_the_names_that_there_are(name: str) -> None:
+    known = "the heads are arcface, cosface, hybrid, softmax, sphereface, triplet$"
+    with pytest.raises(UnknownHead, match=f"there is no head {re.escape(repr(name))}; .*{known}"):
         head_class(name)
 
 
+def test_a_name_that_is_nearly_a_heads_is_told_the_nearest() -> None:
+    with pytest.raises(UnknownHead, match=r"there is no head 'arcfase'; did you mean arcface\? the heads are"):
+        head_class("arcfase")
+
+
+@pytest.mark.parametrize("base", [EmbeddingModule, AngularHead])
+def test_a_base_says_what_a_head_must_give(base: type[EmbeddingModule]) -> None:
+    with pytest.raises(TypeError, match="loss" if base is EmbeddingModule else "target_cosine"):
+        base(Trunk(nn.Identity(), 2, 2))
+
+
 @pytest.mark.parametrize(
-    "module", ["lightning_modules", "lightning_modules.data.sources", "lightning_modules.data.splits"]
+    "module",
+    ["lightning_modules", "lightning_modules.heads", "lightning_modules.data.sources", "lightning_modules.data.splits"],
 )
 def test_checking_a_study_loads_neither_torch_nor_lightning(module: str) -> None:
     root = Path(lightning_modules.__file__).parents[1]

@@ -101,10 +101,6 @@ def test_share_rises_linearly_over_the_warm_up(
     assert shares.seen == pytest.approx(expected)
 
 
-def test_share_is_all_before_any_training(any_head: Callable[..., Any]) -> None:
-    assert any_head().margin_share == 1.0
-
-
 def test_loss_sees_the_share_of_the_moment(make_head: Callable[..., Any]) -> None:
     head = make_head("arcface", margin_rad=0.5, scale=16.0)
     values: list[Tensor] = []

@@ -13,7 +13,7 @@ import torch
 from pytorch_metric_learning import losses
 from torch import Tensor, nn
 
-from lightning_modules import head_class
+from lightning_modules.heads import head_class
 from lightning_modules.heads.base import EmbeddingModule, Trunk
 from lightning_modules.heads.margin_curve import is_spherical, margin_of
 from lightning_modules.heads.pml import IMAGES_PER_CLASS, PAIRS_BY_PAIRS

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 
-from lightning_modules import head_class
 from lightning_modules.bodies import BODIES
 from lightning_modules.data.batches import ImageBatches
 from lightning_modules.data.splits import TrialData
+from lightning_modules.heads import head_class
 from lightning_modules.heads.base import EmbeddingModule, Trunk
 
 CLASSES, DIMENSIONS, BATCH = 5, 3, 20
@@ -27,12 +27,7 @@ TRIPLET = [
 ]
 HEADS: dict[str, tuple[str, dict[str, Any]]] = {
     "softmax": ("softmax", {}),
-    "arcface": ("arcface", {"margin_rad": 0.5, "scale": 16.0}),
     "arcface-detached": ("arcface", {"margin_rad": 0.5, "scale": 16.0, "detach_margin": True}),
-    "cosface": ("cosface", {"margin_cos": 0.35, "scale": 16.0}),
-    "sphereface": ("sphereface", {"margin_mult": 1.5}),
-    "sphereface-fixed": ("sphereface", {"margin_mult": 2.7, "magnitude": "fixed", "scale": 16.0}),
-    "hybrid": ("hybrid", {"margin_rad": 0.5, "crossover_rad": 0.6, "scale": 16.0}),
     **{f"triplet-{number}": ("triplet", {"margin_dist": 0.5, **options}) for number, options in enumerate(TRIPLET)},
 }
 
