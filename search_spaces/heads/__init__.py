@@ -16,12 +16,13 @@ from search_spaces.settings import TRAINING, HeadSpace, Setting
 
 
 class UnknownHead(LookupError):
-    """A name that no head has: which there are, and which looks most like it."""
+    """A name that no head has: why a loss cannot be had, or which heads there are and which looks most like it."""
 
-    def __init__(self, name: object, known: list[str]) -> None:
-        close = difflib.get_close_matches(str(name)[:100], known, n=1)
+    def __init__(self, name: str, known: list[str]) -> None:
+        close = difflib.get_close_matches(name[:100], known, n=1)
         nearest = f"did you mean {close[0]}? " if close else ""
-        super().__init__(f"there is no head {name!r}; {nearest}the heads are {', '.join(known)}")
+        reason = "; ".join(pml.refusal(name) or [f"{nearest}the heads are {', '.join(known)}"])
+        super().__init__(f"there is no head {name[:100]!r}; {reason}")
 
 
 class _Heads(Mapping[str, HeadSpace]):

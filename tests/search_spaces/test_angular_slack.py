@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lightning_modules.heads.margin_curve import Margin
 from search_spaces import class_separation
 from search_spaces.angular_slack import SLACK_KEPT, AngularMargin, farthest
+from search_spaces.distributions import Range
 from search_spaces.heads import HEADS
 
 MARGINS: dict[str, AngularMargin] = {head: space.margin for head, space in HEADS.items() if space.margin}
@@ -23,12 +24,21 @@ APART = st.floats(0.05, math.pi)
 
 @st.composite
 def margins(draw: st.DrawFn, head: str) -> dict[str, Any]:
-    if head == "cosface":
-        return {"margin_cos": draw(st.floats(0, 1.9))}
-    if head == "sphereface":
-        return {"margin_mult": draw(st.floats(1, 6))}
-    crossover = {"crossover_rad": draw(st.floats(0.01, 3))} if head == "hybrid" else {}
-    return {"margin_rad": draw(st.floats(0, 3))} | crossover
+    margin, settings = MARGINS[head], HEADS[head].settings
+    valid = settings[margin.setting].valid
+    assert isinstance(valid, Range)
+    bends = {name: draw(st.floats(0.01, 3)) for name in margin.bends_at}
+    return {margin.setting: draw(st.floats(valid.low, min(valid.high, valid.low + 3)))} | bends
+
+
+@pytest.mark.parametrize("head", MARGINS)
+def test_the_geometry_names_settings_of_its_head(head: str) -> None:
+    of_role: dict[str | None, list[str]] = {role: [] for role in ("margin", "crossover", "scale", None)}
+    for name, setting in HEADS[head].settings.items():
+        of_role[setting.role].append(name)
+    assert of_role["margin"] == [MARGINS[head].setting]
+    assert of_role["crossover"] == [*MARGINS[head].bends_at]
+    assert of_role["scale"] == ["scale"]
 
 
 @pytest.mark.parametrize("head", MARGINS)

@@ -13,7 +13,7 @@ from pytorch_metric_learning import losses
 
 from search_spaces import pml, pml_source
 from search_spaces.distributions import Choice, Range
-from search_spaces.heads import HEADS, is_head, known_heads, settings_of
+from search_spaces.heads import HEADS, UnknownHead, is_head, known_heads, settings_of
 from search_spaces.settings import TRAINING
 
 NAMES = pml.names()
@@ -134,7 +134,7 @@ def test_the_heads_that_are_known_are_ours_and_theirs() -> None:
     assert is_head("pml.SupConLoss")
     assert not any(map(is_head, ("pml", "pml.", "pml.VICRegLoss", "SupConLoss", "pml.supconloss", 3)))
     for head in ("pml.VICRegLoss", "pml.Nothing", "nothing"):
-        with pytest.raises(KeyError):
+        with pytest.raises(UnknownHead, match=f"there is no head '{head}'; "):
             settings_of(head)
 
 
@@ -156,7 +156,7 @@ def test_nothing_is_offered_where_the_package_is_not_installed(monkeypatch: pyte
         "pip install 'embedding-head-orchestrator[metric-learning]'",
     )
     assert pml.refusal("arcface") is None
-    with pytest.raises(KeyError):
+    with pytest.raises(UnknownHead, match="come with an extra; pip install"):
         settings_of("pml.SupConLoss")
 
 

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import math
-import sys
-from types import ModuleType
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
-from lightning_modules.heads.angular import AngularHead
-from lightning_modules.heads.base import Trunk
 from lightning_modules.heads.margin_curve import Margin, is_spherical, margin_of
 from search_spaces.heads import HEADS, settings_of
+from tests import toy_head
 
 Array = Any
 ANGLES = np.concatenate([np.linspace(0, math.pi, 181), math.pi * np.array([1 / 3, 1 / 2, 2 / 3])])
@@ -184,23 +180,10 @@ def test_the_scale_and_the_detached_gradient_do_not_matter() -> None:
     assert (plain.target_cosine(ANGLES) == other.target_cosine(ANGLES)).all()
 
 
-def test_a_new_angular_head_with_a_margin_of_another_name_needs_no_change(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Shrunk(AngularHead):
-        """cos θ − bite·θ."""
-
-        def __init__(self, trunk: Trunk, *, bite: float, scale: float) -> None:
-            super().__init__(trunk, scale=scale)
-            self.bite = bite
-
-        def target_cosine(self, angle_B: Tensor) -> Tensor:
-            return torch.cos(angle_B) - self.bite * angle_B
-
-    module = ModuleType("lightning_modules.heads.shrunk")
-    monkeypatch.setattr(module, "Shrunk", Shrunk, raising=False)
-    monkeypatch.setitem(sys.modules, "lightning_modules.heads.shrunk", module)
-
-    new = margin("shrunk", bite=0.25, lr=0.1)
-    np.testing.assert_allclose(new.target_cosine(ANGLES), np.cos(ANGLES) - 0.25 * ANGLES, rtol=0, atol=1e-12)
-    slack = new.angular_slack(APART)
-    np.testing.assert_allclose(np.cos(slack) - 0.25 * slack, np.cos(APART - slack), rtol=0, atol=10 * ATOL)
-    assert is_spherical("shrunk", {"bite": 0.25})
+def test_a_new_angular_head_with_a_margin_of_another_name_needs_no_change(tmp_path: Path) -> None:
+    with toy_head.added(tmp_path):
+        new = margin("shrunk", margin_slope=0.25, lr=0.1)
+        np.testing.assert_allclose(new.target_cosine(ANGLES), np.cos(ANGLES) - 0.25 * ANGLES, rtol=0, atol=1e-12)
+        slack = new.angular_slack(APART)
+        np.testing.assert_allclose(np.cos(slack) - 0.25 * slack, np.cos(APART - slack), rtol=0, atol=10 * ATOL)
+        assert is_spherical("shrunk", {"margin_slope": 0.25})
