@@ -11,6 +11,7 @@ import importlib
 import inspect
 import pkgutil
 import unicodedata
+from collections.abc import Iterable
 from functools import cached_property
 from types import ModuleType
 from typing import Annotated, Any, Generic, TypeVar
@@ -30,6 +31,14 @@ Entry = TypeVar("Entry", bound=Options)
 
 class RegistryError(ValueError):
     """A name that no entry has, or options that its entry does not have; the message says what is valid."""
+
+
+def unknown(noun: str, name: str, known: Iterable[str]) -> RegistryError:
+    """The error for a name that no entry has: which names there are, and the one that looks most like it."""
+    known = [*known]
+    close = difflib.get_close_matches(str(name)[:100], known, n=1)
+    nearest = f"; did you mean {close[0]}?" if close else ""
+    return RegistryError(f"{noun} must be one of {', '.join(known)}, but got {str(name)[:100]!r}{nearest}")
 
 
 class Registry(Generic[Entry]):
@@ -59,9 +68,7 @@ class Registry(Generic[Entry]):
     def make(self, name: str, /, **options: Any) -> Entry:
         """The entry of that name with these options. Raises RegistryError for what is not valid."""
         if name not in self.by_name:
-            raise RegistryError(
-                f"{self.noun} must be one of {', '.join(self.by_name)}, but got {name!r}{self._nearest(name)}"
-            )
+            raise unknown(self.noun, name, self.by_name)
         try:
             return self.by_name[name](**options)
         except ValidationError as error:
@@ -76,10 +83,6 @@ class Registry(Generic[Entry]):
     def _defined_in(self, file: ModuleType) -> list[type[Entry]]:
         classes = (each for each in vars(file).values() if isinstance(each, type) and each.__module__ == file.__name__)
         return [each for each in classes if issubclass(each, self.base) and not inspect.isabstract(each)]
-
-    def _nearest(self, name: str) -> str:
-        close = difflib.get_close_matches(str(name)[:100], self.by_name, n=1)
-        return f"; did you mean {close[0]}?" if close else ""
 
 
 def plain_text(written: str) -> str:

@@ -6,30 +6,22 @@ open. Importing this package loads neither torch nor Lightning; asking it for a 
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import inspect
 import pkgutil
 from typing import TYPE_CHECKING
 
+from lightning_modules.registry import unknown
+
 if TYPE_CHECKING:
     from lightning_modules.heads.base import EmbeddingModule
-
-
-class UnknownHead(LookupError):
-    """A name that no head has: which there are, and which looks most like it."""
-
-    def __init__(self, name: str, known: list[str]) -> None:
-        close = difflib.get_close_matches(name[:100], known, n=1)
-        nearest = f"did you mean {close[0]}? " if close else ""
-        super().__init__(f"there is no head {name[:100]!r}; {nearest}the heads are {', '.join(known)}")
 
 
 def head_class(name: str) -> type[EmbeddingModule]:
     """The class of a head such as "arcface", or of a loss such as "pml.ProxyAnchorLoss".
 
-    Raises UnknownHead for a name that no head has, and ImportError for a loss that is not installed.
+    Raises RegistryError for a name that no head has, and ImportError for a loss that is not installed.
     """
     library, dot, loss = name.partition(".")
     if dot and library == "pml":
@@ -38,7 +30,7 @@ def head_class(name: str) -> type[EmbeddingModule]:
         return pml.of_loss(loss)
     found = _class_in(name)
     if found is None:
-        raise UnknownHead(name, names())
+        raise unknown("head", name, names())
     return found
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lightning_modules import heads
-from lightning_modules.bodies import strided
+from lightning_modules.bodies.strided import Strided
 from lightning_modules.heads.base import EmbeddingModule, Recipe, Trunk
 from search_spaces.heads import HEADS, settings_of
 
@@ -98,7 +98,7 @@ def test_a_step_asks_for_no_value(any_head: Callable[..., Any], monkeypatch: pyt
     """As XLA needs it; test_static_shapes.py says how this stands in for it."""
     monkeypatch.setattr(EmbeddingModule, "static_shapes", True)
     head = any_head(num_classes=4)
-    head.body = strided((8, 8, 1), 3)
+    head.body = Strided().build((8, 8, 1), 3)
     with FakeTensorMode(allow_non_fake_inputs=True):  # its weights
         head.training_step((torch.zeros(20, 8, 8, dtype=torch.uint8), torch.zeros(20, dtype=torch.int64)), 0).backward()
 

@@ -143,7 +143,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "another head's weights": (lambda folder: change(folder, "head", "softmax"), "unexpected keyword"),
     "another body": (lambda folder: change(folder, "body", "reference"), "reference has wrong options: width"),
     "an unknown head": (lambda folder: change(folder, "head", "arcfac"), "arcfac"),
-    "a file that is no head": (lambda folder: change(folder, "head", "class_centre_softmax"), "there is no head"),
+    "a file that is no head": (lambda folder: change(folder, "head", "class_centre_softmax"), "head must be one of"),
     "an unknown body": (lambda folder: change(folder, "body", "stridden"), "stridden"),
     "another width": (lambda folder: change(folder, "body_options", {"width": 1024}), "of different models"),
     "a body of terabytes": (
