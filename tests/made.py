@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from orchestrator.cluster.resources import Fleet, Node
 from orchestrator.files.atomic import write_atomic
 from orchestrator.planning import provenance
-from orchestrator.search.samplers import starting_point
 from orchestrator.selection import confirmation
 from orchestrator.selection.replicates import ReplicationPlan, fresh_seeds, run_name
 from orchestrator.selection.results import Results
 from orchestrator.storage.event_log import Trial
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.study.schema import Study
+from search_spaces.configurations import starting_point
 
 CLASSES, POINTS, SIDE = 4, 80, 8  # of the studies below; images of 8 × 8 pixels
 ENDS = (([0.6, 0.8, 0.9], "completed"), ([0.5], "stopped"), ([], "failed"))

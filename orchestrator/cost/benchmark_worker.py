@@ -22,9 +22,9 @@ from lightning_modules.data.splits import TrialData
 from orchestrator.cluster import ray_session
 from orchestrator.planning import plan
 from orchestrator.search.allocation import starts
-from orchestrator.search.samplers import starting_point
 from orchestrator.study.schema import Study
 from orchestrator.trials import trial
+from search_spaces.configurations import starting_point
 
 FEWEST_BATCHES, MOST_BATCHES, MEASURED_S = 20, 300, 5.0
 WARM_BATCHES = 10  # the first ones are slower; what they cost more counts as setup
@@ -35,7 +35,7 @@ def main(spawned: str, lines: IO[str], answer: Callable[[dict[str, Any]], None])
     """Measures what the lines ask for, the study first. spawned: when this process was, in seconds since the epoch."""
     study = Study.model_validate_json(lines.readline())
     began = time.perf_counter()
-    from orchestrator.search import schedulers  # noqa: F401  imports Ray's Tune, as trials and their driver do
+    from orchestrator.trials import head_schedulers  # noqa: F401  imports Ray's Tune, as trials and their driver do
 
     tune_s = time.perf_counter() - began
     data = plan.load_data(study)

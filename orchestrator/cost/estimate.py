@@ -149,8 +149,9 @@ def _assumptions(planned: Plan, measured: Throughput) -> Iterator[str]:
         yield f"that is busy: trials got as little as {share:.0%} of their cores; with less other work they are faster"
     if at_a_time < planned.slots:
         yield f"{planned.slots} trials at a time are each as fast as {at_a_time} were here"
-    if study.search.scheduler == "asha":
-        yield "expected: ASHA stops as many as if scores were drawn by chance and kept; at most: it stops none"
+    if (scheduler := study.search.scheduler).ends_early:
+        chance = "as many as if scores were drawn by chance and kept"
+        yield f"expected: {scheduler.title} stops {chance}; at most: it stops none"
     if study.search.joint:
         yield "expected: the heads get as many trials each, which a joint search changes; at most: one head gets all"
     if study.confirmation.racing:

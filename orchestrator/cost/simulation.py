@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import random
-from bisect import insort
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from orchestrator.cluster.resources import Fleet, Node
 from orchestrator.study.schema import DEVICES, Prices, Profile, Study
 
-SIMULATED_TRIALS, FEWEST_SEARCHES = 20_000, 20  # under ASHA
+SIMULATED_TRIALS, FEWEST_SEARCHES = 20_000, 20  # under a scheduler that stops trials
 
 
 @dataclass(frozen=True)
@@ -54,41 +53,13 @@ def usual_epochs(study: Study) -> float:
     Taken for granted: no configuration is likelier to be good than another, and who is ahead stays ahead.
     """
     search, epochs = study.search, study.training.epochs
-    if search.scheduler != "asha":
+    if not search.scheduler.ends_early:
         return float(epochs)
     trials = search.trials_per_head * (len(study.heads) if search.joint else 1)  # that share a ladder
     rng, searches = random.Random(0), max(FEWEST_SEARCHES, SIMULATED_TRIALS // trials)
     draws = ([rng.random() for _ in range(trials)] for _ in range(searches))
-    spent = sum(sum(asha(scores, epochs, search.grace_epochs, search.reduction_factor)) for scores in draws)
+    spent = sum(sum(search.scheduler.simulated_epochs(scores, epochs)) for scores in draws)
     return spent / searches / trials
-
-
-def asha(scores: Iterable[float], epochs: int, grace_epochs: int, reduction_factor: int) -> list[int]:
-    """How many epochs ASHA gives to trials that have these scores all along, one after the other.
-
-    A trial goes beyond a rung unless it is below the (1 − 1/reduction_factor) quantile of those that were there before.
-    """
-    rungs: dict[int, list[float]] = {}
-    while (rung := grace_epochs * reduction_factor ** len(rungs)) < epochs:
-        rungs[rung] = []
-    given = []
-    for score in scores:
-        end = epochs
-        for rung, before in rungs.items():
-            stopped = bool(before) and score < _quantile(before, 1 - 1 / reduction_factor)
-            insort(before, score)
-            if stopped:
-                end = rung
-                break
-        given.append(end)
-    return given
-
-
-def _quantile(ascending: list[float], share: float) -> float:
-    """Between two of them in proportion, as numpy has it."""
-    whole, part = divmod(share * (len(ascending) - 1), 1)
-    low, high = ascending[int(whole)], ascending[min(int(whole) + 1, len(ascending) - 1)]
-    return low + part * (high - low)
 
 
 def scheduled(runs: Iterable[Run], fleet: Fleet, slots: int, process_s: float) -> Usage:

@@ -13,7 +13,16 @@ from search_spaces.heads import space_of
 
 def of(study: Study, num_classes: int) -> list[str]:
     """A sentence for each thing that can run, but should not be meant."""
-    return [*_contest(study), *_feasible(study, num_classes), *_margins(study, num_classes), *_seeds(study)]
+    told = _contest(study), _feasible(study, num_classes), _margins(study, num_classes), _seeds(study), _unread(study)
+    return [sentence for sentences in told for sentence in sentences]
+
+
+def _unread(study: Study) -> Iterable[str]:
+    search = study.search
+    if search.unread:
+        names = ", ".join(f"search.{name}" for name in search.unread)
+        chosen = f"searcher {search.sampler.searcher} and scheduler {search.scheduler.scheduler}"
+        yield f"nothing reads {names}: {chosen} have no such option"
 
 
 def _seeds(study: Study) -> Iterable[str]:

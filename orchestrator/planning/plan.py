@@ -22,7 +22,8 @@ from orchestrator.selection.results import Results
 from orchestrator.storage.bucket_sync import inside, taken
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.study import tracking_mode, validation
-from orchestrator.study.schema import AUTO, Searched, Study
+from orchestrator.study.schema import AUTO, Study
+from search_spaces.configurations import Searched
 
 SAMPLE = 2000  # validation embeddings kept of every epoch, for pictures
 PICTURE_BYTES, CLOUD_BYTES = 75_000, 100_000  # of an epoch, in the W&B folder

@@ -17,15 +17,13 @@ from orchestrator.errors import CannotRun, Problem
 from orchestrator.files import disk, temporary
 from orchestrator.files.disk import Spot
 from orchestrator.files.lock_links import unlinked
-from orchestrator.search.samplers import grid_size
 from orchestrator.storage.bucket_sync import OF_A_COPY
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.study.field_types import SMALLEST_BATCH
-from orchestrator.study.schema import Searched, Study
+from orchestrator.study.schema import Study
 from orchestrator.system.commands import ours
-from search_spaces.distributions import Range
+from search_spaces.configurations import Searched
 
-LARGEST_GRID = 100_000
 UNFIT = {  # what is wrong with data that can be read: place, rule and fix
     splits.UnseenClassError: (
         "data.unseen_classes",
@@ -56,7 +54,7 @@ def refusals(
     yield from _disk(folder.root, disk_bytes, resuming)
     yield from _temporary(fleet)
     yield from _batches(study, data)
-    yield from _grids(study, spaces)
+    yield from _proposed(study, spaces)
 
 
 def unfit(error: DataError) -> Problem:
@@ -123,17 +121,7 @@ def _smaller_batch(study: Study, images: int) -> str:
     return f"write {shared[0]}" if shared else few
 
 
-def _grids(study: Study, spaces: dict[str, dict[str, Searched]]) -> Iterable[Problem]:
-    if study.search.searcher != "grid":
-        return
-    for head, space in spaces.items():
-        size = grid_size(space, study.search.grid_points)
-        place, budget = f"heads.{head}", study.search.trials_per_head
-        if size > LARGEST_GRID:
-            rule = f"a grid has at most {LARGEST_GRID:,} points"
-            yield Problem(place, rule, f"{size:,} points", "lower search.grid_points, or make settings constant")
-        elif size < budget:
-            rule = "a grid needs as many points as a head has trials, so that every head gets the same number"
-            finer = any(isinstance(item.parameter, Range) for item in space.values())
-            fix = f"{'raise search.grid_points, or ' if finer else ''}write trials_per_head: {size}"
-            yield Problem(place, rule, f"{size} points for {budget} trials", fix)
+def _proposed(study: Study, spaces: dict[str, dict[str, Searched]]) -> Iterable[Problem]:
+    """Whether the sampler can propose as many trials as each head gets."""
+    sampler, trials = study.search.sampler, study.search.trials_per_head
+    return (problem for head, space in spaces.items() for problem in sampler.problems(head, space, trials))

@@ -20,11 +20,11 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from orchestrator.errors import CannotRun, Problem
-from orchestrator.search.samplers import Params, Space
 from orchestrator.selection import ranking
 from orchestrator.selection.results import Results
 from orchestrator.storage.event_log import Trial
 from orchestrator.storage.events import Event
+from search_spaces.configurations import Params, Space
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -63,7 +63,7 @@ def _study_of(results: Results, head: str, storage: InMemoryStorage) -> int:
     number = storage.create_new_study([StudyDirection.MAXIMIZE] * len(objectives), f"{study.name}/{head}")
     storage.set_study_system_attr(number, "study:metric_names", objectives)  # as Study.set_metric_names, which warns
     told = {"folder": str(results.folder), "head": head, "description": study.description}
-    told |= {"searcher": study.search.searcher, "scheduler": study.search.scheduler}
+    told |= {"searcher": study.search.sampler.searcher, "scheduler": study.search.scheduler.scheduler}
     told |= {"epochs": str(study.training.epochs), "dimensions": str(study.embedding_dim)}
     for key, value in told.items():
         storage.set_study_user_attr(number, key, value)

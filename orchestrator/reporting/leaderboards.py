@@ -14,10 +14,10 @@ from orchestrator.selection.sealed_results import Sealed
 from orchestrator.selection.statistics import MeanEstimate
 from orchestrator.storage.event_log import Trial
 from orchestrator.storage.study_folder import StudyFolder
-from orchestrator.study.schema import Searched
 from orchestrator.system import code_history
 from orchestrator.system.commands import ours, typed
 from orchestrator.tracking.sweep import Place
+from search_spaces.configurations import Searched
 
 
 def leaderboard_of(results: Results) -> list[Table | str]:

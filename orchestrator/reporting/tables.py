@@ -17,9 +17,9 @@ from orchestrator.selection import confirmation
 from orchestrator.selection.results import Results
 from orchestrator.storage.event_log import Trial
 from orchestrator.study import tracking_mode
-from orchestrator.study.schema import Searched
 from orchestrator.system.commands import ours
 from orchestrator.system.streams import as_is
+from search_spaces.configurations import Searched
 from search_spaces.distributions import short
 
 if TYPE_CHECKING:
@@ -94,11 +94,6 @@ def plan(planned: Plan, estimated: CostEstimate | None = None) -> list[Table | s
         first = "–" if start is None else short(start)
         table.add_row(name + when, whose, str(item.parameter), first, item.reason)
     search, training = study.search, study.training
-    scheduler = {
-        "asha": "ASHA stops the poorer ones early",
-        "pbt": "PBT moves their margins",
-        "none": "none is stopped early",
-    }
     rows, columns, channels = data.train.image_shape
     lines = [
         f"constant  {settings(constants)}",
@@ -107,7 +102,7 @@ def plan(planned: Plan, estimated: CostEstimate | None = None) -> list[Table | s
         f"model     {study.body.name} body, {study.embedding_dim}-D embedding, batches of {training.batch_size}",
         f"trials    {many(len(study.heads), 'head')} × {search.trials_per_head} = {planned.trials},"
         f" {planned.slots} at a time;"
-        f" searcher {search.searcher}, seed {search.seed}; {scheduler[search.scheduler]}",
+        f" searcher {search.sampler.searcher}, seed {search.seed}; {search.scheduler.said(training.epochs)}",
         f"contest   {_contest(planned)}",
         f"confirm   {_confirming(planned)}",
         f"cost      at most {planned.epochs:,} epochs = {planned.image_passes / 1e6:.2f} M image passes;"

@@ -1,8 +1,8 @@
-"""An equal contest: each head has its own budget of trials and its own searcher. Knows neither Optuna nor Ray.
+"""An equal contest: each head has its own budget of trials and its own proposer. Knows neither Optuna nor Ray.
 
-A Contest hands out the next trial to the head that has had the fewest, and tells each head's searcher what became of
+A Contest hands out the next trial to the head that has had the fewest, and tells each head's proposer what became of
 its trials. Built from a record, it knows what was finished and continues what was interrupted. In a joint search one
-searcher chooses the heads as well, within the same number of trials in all.
+proposer chooses the heads as well, within the same number of trials in all.
 """
 
 from __future__ import annotations
@@ -10,22 +10,24 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from orchestrator.search.samplers import (
-    GridSearcher,
-    JointSearcher,
-    OptunaSearcher,
-    Params,
-    Searcher,
-    Space,
-    active,
-    bounded_seed,
-    config_key,
-    starting_point,
-)
+from orchestrator.search.samplers.base import JointProposer, Proposer
+from orchestrator.search.seeds import bounded_seed
 from orchestrator.storage.event_log import SEPARATION, Trial
 from orchestrator.storage.events import Event
-from orchestrator.study.schema import Study, nearest, with_implied_settings
+from search_spaces.configurations import (
+    Params,
+    Space,
+    active,
+    config_key,
+    nearest,
+    starting_point,
+    with_implied_settings,
+)
+
+if TYPE_CHECKING:
+    from orchestrator.study.schema import Study
 
 ANY = "any head"  # whose the trials to come of a joint search are
 
@@ -51,8 +53,8 @@ def planned_trials(study: Study) -> dict[str, int]:
 
 
 def starts(study: Study, head: str, space: Space) -> list[Params]:
-    """What the first trials of a head take: where the study says to start, then the defaults. A grid takes neither."""
-    if study.search.searcher == "grid":
+    """What the first trials of a head take: where the study says to start, then the defaults; some samplers neither."""
+    if not study.search.sampler.takes_starts:
         return []
     given = with_implied_settings(study.search.start_at.get(head, {}))
     found = [starting_point(space)] if study.search.start_from_defaults else []
@@ -68,7 +70,7 @@ class Contest:
     def __init__(self, study: Study, spaces: Mapping[str, Space], record: Iterable[Trial] = ()) -> None:
         self.study = study
         self._joint = _joint(study, spaces) if study.search.joint else None
-        self._searchers: dict[str, Searcher] = {
+        self._proposers: dict[str, Proposer] = {
             head: self._joint or _of_one_head(study, head, space, number)
             for number, (head, space) in enumerate(spaces.items())
         }
@@ -85,7 +87,7 @@ class Contest:
         self._heads[trial.name], self._epochs[trial.name] = trial.head, []
         for row in trial.epochs:
             self.epoch(trial.name, row)
-        self._searchers[trial.head].propose(trial.name, trial.params)
+        self._proposers[trial.head].propose(trial.name, trial.params)
         if trial.status == "running":
             again = Assignment(trial.name, trial.head, trial.index, trial.seed, trial.params, continues=True)
             self._continued.append(again)
@@ -109,7 +111,7 @@ class Contest:
         name = f"{head}-{index:03d}"
         self._used[head].add(index)
         self._heads[name], self._epochs[name] = head, []
-        params = self._searchers[head].propose(name, None)
+        params = self._proposers[head].propose(name, None)
         return Assignment(name, head, index, self._seed(index), params)
 
     def _seed(self, index: int) -> int:
@@ -124,27 +126,24 @@ class Contest:
 
     def end(self, name: str, status: str) -> None:
         """A trial ended; a diverged one is worth nothing, and a failed one teaches nothing."""
-        searcher, epochs = self._searchers[self._heads[name]], self._epochs[name]
+        proposer, epochs = self._proposers[self._heads[name]], self._epochs[name]
         if status == "diverged":
-            searcher.learn(name, [*epochs, (epochs[-1][0] + 1 if epochs else 1, 0.0)], finished=True)
+            worthless = [0.0] * (len(self.study.search.objectives) - 1)
+            proposer.learn(name, [*epochs, (epochs[-1][0] + 1 if epochs else 1, 0.0)], True, worthless)
         elif status == "failed" or not epochs:
-            searcher.fail(name)
+            proposer.fail(name)
         else:
-            searcher.learn(name, epochs, status == "completed", self._separation[name])
+            proposer.learn(name, epochs, status == "completed", [self._separation[name]])
 
 
-def _of_one_head(study: Study, head: str, space: Space, number: int) -> Searcher:
+def _of_one_head(study: Study, head: str, space: Space, number: int) -> Proposer:
     search, seed = study.search, bounded_seed(study.search.seed, number)
-    if search.searcher == "grid":
-        return GridSearcher(space, search.grid_points, seed)
     first = starts(study, head, space)
-    return OptunaSearcher(
-        space, search.searcher, search.trials_per_head, seed, first, "separation" in search.objectives
-    )
+    return search.sampler.proposer(space, search.trials_per_head, seed, first, len(search.objectives))
 
 
-def _joint(study: Study, spaces: Mapping[str, Space]) -> JointSearcher:
+def _joint(study: Study, spaces: Mapping[str, Space]) -> JointProposer:
     search = study.search
     first = {head: starts(study, head, space) for head, space in spaces.items()}
     trials, seed = len(spaces) * search.trials_per_head, bounded_seed(search.seed, 0)
-    return JointSearcher(spaces, search.searcher, trials, seed, first, "separation" in search.objectives)
+    return search.sampler.joint_proposer(spaces, trials, seed, first, len(search.objectives))

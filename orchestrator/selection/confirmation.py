@@ -12,17 +12,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from orchestrator.search.samplers import config_key
 from orchestrator.selection import ranking, statistics
 from orchestrator.selection.replicates import Replicates, ReplicationPlan, configuration_of, fresh_seeds
 from orchestrator.selection.statistics import Difference, MeanEstimate
 from orchestrator.storage.event_log import Trial, replay
 from orchestrator.storage.events import Event
 from orchestrator.study.schema import AUTO, Study
+from search_spaces.configurations import config_key
 
 FEWEST_TRIALS = 4  # with fewer trials of a head there is little to choose from, and little to confirm
 MOST_TOP, MOST_SEEDS, FEWEST_SEEDS = 5, 5, 3
-STOPPED_SHARE = 0.5  # of a full run's epochs that a trial costs on average where a scheduler stops the poorer ones
 
 
 def size(study: Study) -> tuple[int, int]:
@@ -30,7 +29,7 @@ def size(study: Study) -> tuple[int, int]:
     asked, trials = study.confirmation, study.search.trials_per_head
     if asked.top == AUTO and asked.seeds == AUTO and trials < FEWEST_TRIALS:
         return 0, 0
-    runs = int(trials * (STOPPED_SHARE if study.search.scheduler == "asha" else 1))
+    runs = int(trials * study.search.scheduler.epochs_share)
     seeds = min(MOST_SEEDS, max(FEWEST_SEEDS, runs // 2)) if asked.seeds == AUTO else asked.seeds
     top = min(MOST_TOP, max(1, runs // max(1, seeds))) if asked.top == AUTO else min(asked.top, trials)
     return (top, seeds) if top and seeds else (0, 0)

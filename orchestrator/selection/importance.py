@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from orchestrator.selection.noncentral_f import noncentrality_at
 from orchestrator.selection.statistics import CONFIDENCE, LEVEL, holm
 from orchestrator.storage.event_log import Trial
-from orchestrator.study.schema import Searched, Study
+from orchestrator.study.schema import Study
+from search_spaces.configurations import Searched
 from search_spaces.distributions import Parameter, Range
 
 SPARE = 3  # how many more trials than coefficients it takes
@@ -78,8 +79,8 @@ class Importances:
 
 def of_head(study: Study, classes: int, head: str, trials: Iterable[Trial]) -> Importances:
     """What each searched setting of a head matters among its trials that reported anything and did not fail."""
-    if study.search.scheduler == "pbt":
-        return Importances(head, reason="PBT changes settings while a trial trains")
+    if study.search.scheduler.changes_settings:
+        return Importances(head, reason=f"{study.search.scheduler.title} changes settings while a trial trains")
     found = [trial for trial in trials if trial.head == head and _counts(trial)]
     if not found:
         return Importances(head, reason="no trial has ended with a result")

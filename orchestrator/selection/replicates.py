@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from orchestrator.errors import Problem, StudyError
 from orchestrator.search.allocation import Assignment
-from orchestrator.search.samplers import bounded_seed
+from orchestrator.search.seeds import bounded_seed
 from orchestrator.selection import statistics
 from orchestrator.selection.statistics import Difference
 from orchestrator.storage.event_log import Trial

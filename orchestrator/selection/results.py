@@ -252,10 +252,9 @@ def _comment(study: Study, row: ranking.Standing, test: Sealed) -> str:
         scored = test.heads[trial.head]
         lines.append(f"On {scored.images:,} test images {scored.estimate}, trained on train and validation images.")
         lines.append(test.sentence())
-    if study.search.scheduler == "pbt":
-        lines.append(
-            "PBT changed the settings while it trained: these are its last, and a run with them alone differs."
-        )
+    if study.search.scheduler.changes_settings:
+        changed = f"{study.search.scheduler.title} changed the settings while it trained"
+        lines.append(f"{changed}: these are its last, and a run with them alone differs.")
     if trial.status != "completed":
         lines.append(
             f"This trial was {trial.status} after {len(trial.epochs)} epochs: no trial of the head ran to its end."

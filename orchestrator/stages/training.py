@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.search.allocation import Contest, planned_trials
+from orchestrator.search.schedulers.none import NoScheduler
 from orchestrator.selection import confirmation
 from orchestrator.selection.replicates import ReplicationPlan
 from orchestrator.selection.statistics import Difference
@@ -76,4 +77,4 @@ def said(asked: ReplicationPlan) -> str:
 
 def without_early_stopping(study: Study) -> Study:
     """The study, with every run trained to its end."""
-    return study.model_copy(update={"search": study.search.model_copy(update={"scheduler": "none"})})
+    return study.model_copy(update={"search": study.search.model_copy(update={"scheduler": NoScheduler()})})

@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from orchestrator.errors import Problem, did_you_mean, shown
 from orchestrator.study.choices import as_written, choice_at
+from orchestrator.study.search_section import Search, in_file
 from search_spaces.heads import HEADS, is_head
 
 FIXES = {
@@ -45,7 +46,7 @@ ADDED = {"name": " my-study", "heads": " with the heads to search, such as arcfa
 
 def translated(details: ErrorDetails, model: type[BaseModel]) -> Problem:
     """What pydantic found, in the words of a study. model: what the whole file was read as."""
-    keys, kind = as_written(details["loc"], model), details["type"]
+    keys, kind = in_file(as_written(details["loc"], model)), details["type"]
     details = {**details, "loc": keys}
     if (kind.startswith("union_tag") or kind == "extra_forbidden") and (problem := _of_choice(details, model)):
         return problem
@@ -117,4 +118,6 @@ def _known(keys: Iterable[str | int], root: type[BaseModel]) -> Iterable[str]:
             return {name for each in choice.models.values() for name in each.model_fields}
         fields = getattr(model, "model_fields", None)
         model = fields[str(key)].annotation if fields else get_args(model)[-1]  # of a mapping, what its keys hold
+    if model is Search:
+        return Search.written_keys()
     return model.model_fields if isinstance(model, type) and issubclass(model, BaseModel) else ()

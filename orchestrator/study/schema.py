@@ -6,12 +6,11 @@ turns them into distributions once the number of classes is known.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lightning_modules.bodies import BODIES
 from lightning_modules.bodies.base import Body
@@ -25,7 +24,6 @@ from orchestrator.study.field_types import (
     MOST_SEEDS,
     SMALLEST_BATCH,
     Chips,
-    Constant,
     Cores,
     Count,
     Currency,
@@ -39,18 +37,15 @@ from orchestrator.study.field_types import (
     Text,
     WholeOrAuto,
 )
+from orchestrator.study.search_section import Search as Search
+from orchestrator.study.section import Section
 from search_spaces import distributions
+from search_spaces.configurations import Searched, nearest, with_implied_settings
 from search_spaces.heads import settings_of
-from search_spaces.settings import TRAINING, Role
+from search_spaces.settings import TRAINING
 
 AS_WRITTEN = "as the study says"
 DEVICES = ("cpu", "gpu", "tpu")
-
-
-class Section(BaseModel):
-    """A part of a study: unknown keys are refused, and 3 is not "3"."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Data(Section):
@@ -64,7 +59,7 @@ class Data(Section):
     path: FilePath | None = None
     validation_images: Count = 10_000
     split_seed: Seed = 0
-    unseen_classes: Annotated[list[Seed], Field(max_length=10_000)] = []
+    unseen_classes: list[Seed] = Field(default=[], max_length=10_000)
 
     @property
     def folder(self) -> Path | None:
@@ -86,36 +81,6 @@ class Training(Section):
     weight_decay: Space = AUTO
     warmup_share: Space = AUTO
     margin_warmup_epochs: Space = AUTO
-
-
-class Search(Section):
-    """How configurations are chosen and stopped. Every head gets the same number of trials.
-
-    joint: one searcher over head and settings, which gives the trials to the heads that promise most. objectives: with
-    separation beside accuracy, the searcher looks for the whole front. allow_unequal: heads may search more than
-    MOST_SEARCHED settings. stalled_after_s: how long a trial may report nothing before its process is ended; 0 is for
-    ever. process_failures: how often a trial that the machine broke off begins again at once. most_failures: how many
-    trials may fail by themselves before the search ends. start_at: configurations that the first trials take, such as
-    --start-from finds.
-    """
-
-    trials_per_head: Annotated[int, Field(ge=1, le=100_000)] = 20
-    searcher: Literal["tpe", "random", "grid"] = "tpe"
-    scheduler: Literal["asha", "pbt", "none"] = "asha"
-    seed: Seed = 0
-    concurrent_trials: WholeOrAuto = AUTO
-    start_from_defaults: bool = True
-    grid_points: Annotated[int, Field(ge=2, le=100)] = 3
-    grace_epochs: Count = 1
-    reduction_factor: Annotated[int, Field(ge=2, le=16)] = 3
-    perturb_every_epochs: Count = 1
-    process_failures: Annotated[int, Field(ge=0, le=100)] = 2
-    stalled_after_s: WholeOrAuto = AUTO
-    most_failures: WholeOrAuto = AUTO
-    joint: bool = False
-    objectives: Annotated[list[Literal["accuracy", "separation"]], Field(min_length=1)] = ["accuracy"]
-    allow_unequal: bool = False
-    start_at: Annotated[dict[str, Annotated[dict[str, Constant], FEW]], FEW] = {}
 
 
 class Confirmation(Section):
@@ -185,7 +150,7 @@ class Resources(Profile):
     prices: only for the estimate of a plan.
     """
 
-    heads: Annotated[dict[str, HeadProfile], FEW] = {}
+    heads: Annotated[dict[str, HeadProfile], FEW] = Field(default={})
     prices: Prices = Prices()
 
     def of(self, head: str) -> Profile:
@@ -206,20 +171,6 @@ class Tracking(Section):
     entity: Text | None = None
     pictures: bool = True
     system_metrics: bool = False
-
-
-@dataclass(frozen=True)
-class Searched:
-    """One parameter of one head, ready to be searched.
-
-    when: read only if that other one has that value. role: what it does in the loss, as `search_spaces.settings` says.
-    """
-
-    parameter: distributions.Parameter
-    start: distributions.Value
-    reason: str
-    when: tuple[str, distributions.Value] | None = None
-    role: Role | None = None
 
 
 class Study(Section):
@@ -288,20 +239,3 @@ class Study(Section):
         return with_implied_settings(self.heads[head]).get(
             name, getattr(self.training, name, AUTO) if name in TRAINING else AUTO
         )
-
-
-def with_implied_settings(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Settings of a head as they were given; a scale alone also means the magnitude that reads it."""
-    return {"magnitude": "fixed", **given} if "scale" in given else given
-
-
-def nearest(parameter: distributions.Parameter, default: distributions.Value) -> distributions.Value:
-    """The default where a space holds it, else what comes nearest to it."""
-    if parameter.contains(default):
-        return default
-    if isinstance(parameter, distributions.Range) and isinstance(default, int | float):
-        return parameter.clipped(default)
-    numbers = [each for each in parameter.values if isinstance(each, int | float) and not isinstance(each, bool)]
-    if numbers and isinstance(default, int | float):
-        return min(numbers, key=lambda each: abs(each - default))
-    return parameter.values[0]

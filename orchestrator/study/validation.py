@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import Problem, did_you_mean, first, shown
+from orchestrator.search.schedulers import SCHEDULERS
+from orchestrator.study import search_rules
 from orchestrator.study.field_types import AUTO, LARGEST_BATCH, MOST_SEARCHED
 from search_spaces import distributions, pml
 from search_spaces.heads import HEADS, is_head, known_heads, settings_of
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 def problems(study: Study) -> list[Problem]:
     """What is wrong with a study whose types are right; empty if nothing is."""
-    together = (_unread, _combinations, _workers, _dimensions)
+    together = (_unread, _combinations, search_rules.of, _workers, _dimensions)
     return first(alone(study.model_dump())) or first(found for rule in together for found in rule(study))
 
 
@@ -120,36 +122,19 @@ def _workers(study: Study) -> Iterable[Problem]:
         elif 0 < profile.gpu < 1:
             rule, fix = "each of several workers needs a GPU of its own", "write gpu: 1, or workers: 1"
             problem = Problem(place, rule, f"{value} with gpu: {profile.gpu:g}", fix)
-        elif study.search.scheduler == "pbt":
-            rule, fix = "pbt changes trials of one worker only", "write scheduler: asha, or workers: 1"
-            problem = Problem(place, rule, f"{value} with scheduler: pbt", fix)
+        elif not (scheduler := study.search.scheduler).several_workers:
+            rule = f"{scheduler.scheduler} changes trials of one worker only"
+            other = search_rules.one_with(SCHEDULERS, lambda each: each.several_workers)
+            said = f"{value} with scheduler: {scheduler.scheduler}"
+            problem = Problem(place, rule, said, f"write scheduler: {other}, or workers: 1")
         if problem:
             yield problem
             if place == "resources.workers":
                 return
 
 
-def _start_points(study: Study) -> Iterable[Problem]:
-    """Where the first trials start must name heads of the study, their settings, and values that make sense."""
-    if study.search.start_at and study.search.searcher == "grid":
-        fix = "write searcher: tpe, or remove start_at"
-        yield Problem("search.start_at", "a grid goes through all its points and starts nowhere", "grid", fix)
-    for head, params in study.search.start_at.items():
-        place = f"search.start_at.{head}"
-        if head not in study.heads:
-            yield Problem(place, "a search starts at heads of its own", head, did_you_mean(head, study.heads))
-            continue
-        settings = settings_of(head)
-        for name, value in params.items():
-            if name not in settings:
-                rule = f"{head} has no such setting"
-                yield Problem(f"{place}.{name}", rule, name, did_you_mean(name, settings))
-            elif said := settings[name].refusal(value):
-                yield Problem(f"{place}.{name}", said[0], shown(value), said[1])
-
-
 def _combinations(study: Study) -> Iterable[Problem]:
-    data, training, search = study.data, study.training, study.search
+    data = study.data
     if data.source == "idx" and data.path is None:
         yield Problem(
             "data.path",
@@ -159,37 +144,6 @@ def _combinations(study: Study) -> Iterable[Problem]:
         )
     if data.source == "mnist" and data.path is not None:
         yield Problem("data.path", "mnist comes with the package", data.path, "remove path, or write source: idx")
-    if search.grace_epochs > training.epochs:
-        rule = f"grace_epochs is at most the number of epochs, {training.epochs}"
-        yield Problem("search.grace_epochs", rule, str(search.grace_epochs), f"write {max(1, training.epochs // 3)}")
-    if search.scheduler == "pbt" and search.searcher != "random":
-        fix = "write searcher: random, or scheduler: asha"
-        yield Problem("search.searcher", "pbt mutates a random population and takes no searcher", search.searcher, fix)
-    if search.joint and (search.searcher == "grid" or search.scheduler == "pbt"):
-        fix = "write searcher: tpe with scheduler: asha or none, or joint: false"
-        value = f"searcher {search.searcher}, scheduler {search.scheduler}"
-        yield Problem("search.joint", "a joint search needs a searcher that chooses heads", value, fix)
-    if search.objectives != ["accuracy"]:
-        if sorted(search.objectives) != ["accuracy", "separation"]:
-            rule = "the objectives are accuracy, or accuracy and separation"
-            yield Problem("search.objectives", rule, str(search.objectives), "write [accuracy, separation]")
-        elif search.scheduler != "none" or search.searcher == "grid":
-            rule = "a front of two objectives needs trials that run to their end and a searcher that learns both"
-            value, fix = (
-                f"searcher {search.searcher}, scheduler {search.scheduler}",
-                "write searcher: tpe, scheduler: none",
-            )
-            yield Problem("search.objectives", rule, value, fix)
-    yield from _start_points(study)
     if study.resources.prices.model_dump(exclude_defaults=True) and not study.resources.prices.given():
         rule, fix = "prices are of an hour of a core, a GPU or a TPU chip", "add cpu_hour, gpu_hour or tpu_hour"
         yield Problem("resources.prices", rule, f"a currency alone, {study.resources.prices.currency}", fix)
-    if search.concurrent_trials == 0:
-        yield Problem("search.concurrent_trials", "at least one trial runs at a time", "0", "write 1, or auto")
-    if search.scheduler == "pbt" and search.trials_per_head < 2:
-        yield Problem(
-            "search.trials_per_head",
-            "pbt needs a population of at least 2",
-            str(search.trials_per_head),
-            "write 4",
-        )

@@ -150,7 +150,7 @@ class TrialRun:
         """Logs every epoch that the run does not have yet; the pictures of those in `undrawn` are left out."""
         trial = self.trial
         params, rows = trial.params, trial.epochs[:]  # the driver changes both
-        if params is not self._params:  # PBT gave it another's margins
+        if params is not self._params:  # a scheduler gave it another's margins
             self._run.config.update(params, allow_val_change=True)
             self._params = params
         news = [row for row in rows if row["epoch"] >= self._next]

@@ -13,9 +13,10 @@ from orchestrator.files import json_documents
 from orchestrator.files.atomic import write_atomic
 from orchestrator.files.json_documents import Form
 from orchestrator.storage.study_folder import StudyFolder
-from orchestrator.study.schema import Searched, Study
+from orchestrator.study.schema import Study
 from orchestrator.system.environment import kept
 from orchestrator.tracking import connection
+from search_spaces.configurations import Searched
 from search_spaces.distributions import Choice, Parameter, Range
 
 Spaces = Mapping[str, Mapping[str, Searched]]

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Any
 
-from orchestrator.study.schema import Searched
 from orchestrator.tracking import connection
 from orchestrator.tracking.run import About
 from orchestrator.tracking.sweep import Place
+from search_spaces.configurations import Searched
 
 EXTRA = "pip install 'embedding-head-orchestrator[workspace]'"
 PICTURES = ["embedding", "embedding_3d", "embedding_best", "embedding_unfolds"]

@@ -13,12 +13,13 @@ from ray import tune
 from ray.tune import Stopper
 
 from orchestrator.errors import CannotRun, Problem
-from orchestrator.search.driver_only import DriverOnly
-from orchestrator.search.schedulers import HeadSchedulers, Source
 from orchestrator.storage.record_writer import Writer
 from orchestrator.system.interruptions import Cause
 from orchestrator.trials.deaths import Deaths
+from orchestrator.trials.driver_only import DriverOnly
+from orchestrator.trials.head_schedulers import HeadSchedulers
 from orchestrator.trials.progress import Progress
+from orchestrator.trials.source_searcher import Source
 
 OF_A_TASK = "ray::"  # in the text of an error that a trial's own code has raised
 
@@ -48,7 +49,7 @@ class Recorder(DriverOnly, tune.Callback):
         again = name in self._trials
         if not again:
             self._begin(given)
-        elif given["params"] != self._trials[name].params:  # PBT gave it another's margins
+        elif given["params"] != self._trials[name].params:  # a scheduler gave it another's margins
             epoch = self._trials[name].last_epoch
             self._writer.append({"event": "params", "trial": name, "epoch": epoch, "params": given["params"]})
         if not again or given["continues"]:

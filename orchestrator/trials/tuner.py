@@ -31,7 +31,7 @@ from orchestrator.trials.trainable import run_trial
 from orchestrator.trials.trial import Task
 
 if TYPE_CHECKING:
-    from orchestrator.search.schedulers import Source
+    from orchestrator.trials.source_searcher import Source
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,9 @@ class Session:
     def _fit(self, stage: Stage, writer: Writer) -> None:
         from ray import tune
 
-        from orchestrator.search.schedulers import HeadSchedulers, SourceSearcher, trial_config
+        from orchestrator.trials.head_schedulers import HeadSchedulers
         from orchestrator.trials.recorder import Recorder, StopRequest
+        from orchestrator.trials.source_searcher import SourceSearcher, trial_config
         from orchestrator.trials.watchdog import Watch
 
         study, source, folder = stage.study, stage.source, self._planned.folder
@@ -95,7 +96,7 @@ class Session:
         grows = on_cluster and study.search.concurrent_trials == AUTO and not shared  # as many as fit, and one waits
         watch = Watch(study.search, sum(stage.heads.values()), trials, self._signals.stop, self._progress.say)
         task = Task.of(study, sample(self._planned.data.validation.labels), says_where=on_cluster)
-        population = study.search.scheduler == "pbt"  # Tune's PBT takes all its trials at once and no searcher
+        population = study.search.scheduler.takes_population  # all trials at once: Tune then takes no searcher
         given: dict[str, Any] = {}
         if population:
             assignments = [source.next() for _ in range(remaining)]
@@ -120,7 +121,7 @@ class Session:
                 callbacks=[recorder, watch],
                 stop=StopRequest(self._signals.stop, folder.stop_file),
                 failure_config=tune.FailureConfig(max_failures=study.search.process_failures),
-                checkpoint_config=tune.CheckpointConfig(num_to_keep=4 if population else 2),
+                checkpoint_config=tune.CheckpointConfig(num_to_keep=study.search.scheduler.kept_checkpoints),
                 verbose=0,
             ),
             **given,

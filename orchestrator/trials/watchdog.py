@@ -13,10 +13,10 @@ from typing import Any
 import ray
 from ray import tune
 
-from orchestrator.search.driver_only import DriverOnly
 from orchestrator.storage.event_log import Trial
 from orchestrator.study.schema import AUTO, Search
 from orchestrator.system.interruptions import Cause
+from orchestrator.trials.driver_only import DriverOnly
 
 LEAST_S, TIMES = 600.0, 10.0  # auto: stalled after ten times the longest wait for a report so far, but ten minutes
 LEAST_FAILURES, SHARE = 3, 0.25  # auto: as many as a quarter of all trials may fail, but three

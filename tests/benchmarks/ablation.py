@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from orchestrator import Study
-from orchestrator.search.samplers import starting_point
+from search_spaces.configurations import starting_point
 
 RECORD, TABLE = Path("results/ablation.jsonl"), Path("results/ablation.md")
 DIMENSIONS, CLASSES = (2, 3), 10

@@ -20,7 +20,6 @@ from ray import tune
 from lightning_modules.data.sources import idx
 from orchestrator.files.atomic import write_atomic
 from orchestrator.reporting.progress_view import Silent
-from orchestrator.search import schedulers
 from orchestrator.selection.results import Results
 from orchestrator.stages import launch
 from orchestrator.stages.sealed_test import open_test
@@ -29,7 +28,7 @@ from orchestrator.storage.events import Event
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.study.schema import Study
 from orchestrator.system import streams
-from orchestrator.trials import tuner
+from orchestrator.trials import source_searcher, tuner
 from tests.orchestrator.alone import alone, one_ray
 
 IMAGES, CLASSES = 120, 4
@@ -212,7 +211,7 @@ def opened(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Opene
     folder = StudyFolder(tmp_path_factory.mktemp("opened") / "small")
     shipped: dict[str, list[Any]] = {}
     looks: dict[str, list[Look]] = {}
-    train, with_parameters, trial_config = tuner.Session.train, tune.with_parameters, schedulers.trial_config
+    train, with_parameters, trial_config = tuner.Session.train, tune.with_parameters, source_searcher.trial_config
 
     def staged(session: tuner.Session, stage: tuner.Stage, *given: Any) -> None:
         parts = {"small": "search", "small, confirmation": "confirmation"}
@@ -231,7 +230,7 @@ def opened(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Opene
     with one_ray(), alone(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(tuner.Session, "train", staged)
         patch.setattr(tune, "with_parameters", with_recorded)
-        patch.setattr(schedulers, "trial_config", recorded_config)
+        patch.setattr(source_searcher, "trial_config", recorded_config)
         with watched(folder) as looks["launch"]:
             launch.launch(study, folder.root.parent)
         with watched(folder) as looks["final models"]:

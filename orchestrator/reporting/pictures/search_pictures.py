@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from itertools import takewhile
 
 from lightning_modules.heads.margin_curve import margin_of
 from orchestrator.figures import margins, search
@@ -24,12 +23,8 @@ def by_head(results: Results) -> dict[str, list[Trial]]:
 
 
 def rungs(results: Results) -> list[int]:
-    """The epochs after which ASHA compares the trials of a head and stops the poorer ones."""
-    asked = results.study.search
-    if asked.scheduler != "asha":
-        return []
-    milestones = (asked.grace_epochs * asked.reduction_factor**power for power in range(64))
-    return [*takewhile(lambda epoch: epoch < results.study.training.epochs, milestones)]
+    """The epochs after which the scheduler compares the trials of a head and may stop some."""
+    return results.study.search.scheduler.rungs(results.study.training.epochs)
 
 
 def pictures(results: Results) -> Iterator[Picture]:

@@ -93,9 +93,6 @@ def _data_url(content: bytes, kind: str) -> str:
 def _asked(results: Results) -> list[tuple[str, str]]:
     study = results.study
     search, training = study.search, study.training
-    after = ", ".join(map(str, search_pictures.rungs(results)))
-    scheduler = {"asha": f"ASHA stops the poorer ones early, after epochs {after}" if after else "ASHA, with no rung"}
-    scheduler |= {"pbt": "PBT moves their margins while they train", "none": "none is stopped early"}
     return [
         (
             "data",
@@ -106,9 +103,9 @@ def _asked(results: Results) -> list[tuple[str, str]]:
         ("training", f"{training.epochs} epochs in batches of {training.batch_size}"),
         (
             "search",
-            f"{_trials(results)}, {search.searcher}, seed {search.seed}",
+            f"{_trials(results)}, {search.sampler.searcher}, seed {search.seed}",
         ),
-        ("scheduler", scheduler[search.scheduler]),
+        ("scheduler", search.scheduler.said(training.epochs)),
         ("confirmation", _confirmation(results)),
     ]
 

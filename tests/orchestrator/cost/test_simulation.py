@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ray.tune.schedulers import AsyncHyperBandScheduler
 
 from orchestrator.cluster.resources import Fleet, Node
-from orchestrator.cost.simulation import Run, Usage, asha, scheduled, usual_epochs
+from orchestrator.cost.simulation import Run, Usage, scheduled, usual_epochs
+from orchestrator.search.schedulers.asha import Asha
 from orchestrator.study.schema import Prices, Profile, Study
 
 MakeStudy = Callable[..., Study]
@@ -38,26 +38,24 @@ def study_of(trials: int, epochs: int, **search: Any) -> Study:
 )
 def test_epochs_under_asha(scores: list[float], epochs: list[int]) -> None:
     """Rungs at 1 and 3 of 9 epochs; a third of the trials goes on."""
-    assert asha(scores, 9, 1, 3) == epochs
+    assert Asha(grace_epochs=1, reduction_factor=3).simulated_epochs(scores, 9) == epochs
 
 
 @pytest.mark.parametrize(
     ("epochs", "grace", "factor"), [(3, 2, 2), (12, 1, 3), (9, 1, 3), (30, 2, 4), (5, 5, 2), (1, 1, 3)]
 )
 def test_rays_scheduler_gives_the_same_epochs(epochs: int, grace: int, factor: int) -> None:
+    scheduler = Asha(grace_epochs=grace, reduction_factor=factor)
     for seed in range(20):
-        scores = np.random.default_rng(seed).random(25)
-        ray = AsyncHyperBandScheduler(
-            time_attr="epoch", metric="objective", mode="max",
-            max_t=epochs, grace_period=grace, reduction_factor=factor,
-        )  # fmt: skip
+        scores = np.random.default_rng(seed).random(25).tolist()
+        ray = scheduler.for_tune({}, epochs)
         given = []
         for number, score in enumerate(scores):
             trial = SimpleNamespace(trial_id=str(number))
             ray.on_trial_add(None, trial)
             rows = ({"epoch": epoch, "objective": score} for epoch in range(1, epochs + 1))
             given.append(next(row["epoch"] for row in rows if ray.on_trial_result(None, trial, row) == "STOP"))
-        assert asha(scores, epochs, grace, factor) == given
+        assert scheduler.simulated_epochs(scores, epochs) == given
 
 
 def test_epochs_of_a_trial_on_average() -> None:

@@ -22,7 +22,7 @@ from orchestrator.selection.results import Results
 from orchestrator.stages import launch, sealed_test
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.study.choices import choice_at
-from orchestrator.study.schema import Study
+from orchestrator.study.schema import Search, Study
 from orchestrator.system import code_history, fingerprint
 from orchestrator.tracking import sync
 from orchestrator.trials import tuner
@@ -182,6 +182,8 @@ def test_what_no_number_depends_on_may_change_and_is_kept(begun: StudyFolder, pl
 
 def every_key(model: type[BaseModel], place: str = "") -> set[str]:
     keys: set[str] = set()
+    if model is Search:
+        return {f"{place}{name}" for name in Search.written_keys()}
     for name, field in model.model_fields.items():
         choice = choice_at(model, name)
         sections = [*choice.models.values()] if choice else [field.annotation]

@@ -24,7 +24,8 @@ from typer.testing import CliRunner
 from orchestrator.cli import app
 from orchestrator.errors import CannotRun
 from orchestrator.reporting import dashboard
-from orchestrator.search.samplers import OptunaSearcher
+from orchestrator.search.optuna_proposer import OptunaProposer
+from orchestrator.search.samplers.random import Random
 from orchestrator.selection.results import Results
 from orchestrator.storage.study_folder import StudyFolder
 from tests.readme import WANDB, placed
@@ -108,9 +109,10 @@ def test_times_are_those_of_the_record(folder: StudyFolder) -> None:
 @pytest.mark.parametrize("head", ["arcface", "triplet"])
 def test_distributions_are_those_of_the_search(folder: StudyFolder, head: str) -> None:
     results = Results(folder.root)
-    searcher = OptunaSearcher(results.study.spaces(results.num_classes)[head], "random", 4, 0)
-    searcher.propose(f"{head}-000", None)
-    (asked,) = searcher._study.trials
+    proposer = Random().proposer(results.study.spaces(results.num_classes)[head], 4, 0)
+    assert isinstance(proposer, OptunaProposer)
+    proposer.propose(f"{head}-000", None)
+    (asked,) = proposer._study.trials
     assert asked.distributions
     for trial in held(folder)[f"made-3d/{head}"]:
         assert trial.distributions == asked.distributions

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import strategies as st
 
 from orchestrator.search.allocation import Assignment, Contest
-from orchestrator.search.samplers import starting_point
 from orchestrator.storage.event_log import Trial
 from orchestrator.study.schema import Study
+from search_spaces.configurations import starting_point
 from search_spaces.heads import HEADS
 
 

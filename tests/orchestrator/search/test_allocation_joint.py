@@ -12,9 +12,9 @@ import pytest
 
 from orchestrator.errors import StudyError
 from orchestrator.search.allocation import SEPARATION, Assignment, Contest
-from orchestrator.search.samplers import starting_point
 from orchestrator.storage.event_log import Trial
-from orchestrator.study.schema import Searched, Study
+from orchestrator.study.schema import Study
+from search_spaces.configurations import Searched, starting_point
 from search_spaces.distributions import Range
 
 HEADS = ("softmax", "triplet", "arcface")

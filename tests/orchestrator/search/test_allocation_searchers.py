@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from orchestrator.search.allocation import Assignment, Contest
-from orchestrator.search.samplers import grid, grid_size
+from orchestrator.search.samplers.grid import grid, grid_size
 from orchestrator.storage.event_log import Trial
-from orchestrator.study.schema import Searched, Study
+from orchestrator.study.schema import Study
+from search_spaces.configurations import Searched
 from search_spaces.distributions import Choice, Parameter, Range
 from search_spaces.heads import HEADS
 

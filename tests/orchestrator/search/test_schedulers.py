@@ -14,10 +14,12 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from orchestrator.search.allocation import Assignment, Contest
-from orchestrator.search.schedulers import HeadPopulation, HeadSchedulers, SourceSearcher, trial_config
+from orchestrator.search.head_population import HeadPopulation
 from orchestrator.storage.event_log import Trial
 from orchestrator.study.schema import Study
+from orchestrator.trials.head_schedulers import HeadSchedulers
 from orchestrator.trials.recorder import StopRequest
+from orchestrator.trials.source_searcher import SourceSearcher, trial_config
 from search_spaces.distributions import Range
 
 CONTINUE, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP

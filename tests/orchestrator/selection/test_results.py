@@ -17,10 +17,10 @@ from orchestrator.errors import CannotRun, StudyError
 from orchestrator.files.atomic import write_atomic
 from orchestrator.planning import plan
 from orchestrator.search.allocation import Contest
-from orchestrator.search.samplers import starting_point
 from orchestrator.selection.results import Results
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.study.schema import Study
+from search_spaces.configurations import starting_point
 from search_spaces.heads import HEADS
 
 MakeStudy = Callable[..., Study]

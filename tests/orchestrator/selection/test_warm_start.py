@@ -11,12 +11,12 @@ import pytest
 
 from orchestrator.errors import CannotRun
 from orchestrator.search.allocation import Assignment, Contest
-from orchestrator.search.samplers import starting_point
 from orchestrator.selection.results import Results
 from orchestrator.selection.warm_start import start_from
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.study.schema import Study
 from search_spaces import class_separation, transfer
+from search_spaces.configurations import starting_point
 from search_spaces.distributions import Range
 
 CLASSES = 4  # of the known study; a simplex in 3-D

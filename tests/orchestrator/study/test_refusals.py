@@ -56,8 +56,8 @@ WRONG: list[tuple[str, str, int | None, str, str]] = [
     (BOTH + "resources: {prices: {currency: $}}", "resources.prices.currency", 3, "three capital letters", "EUR"),
     (BOTH + "resources: {prices: {currency: EUR}}", "resources.prices", 3, "of an hour of a core", "add cpu_hour"),
     # words
-    (BOTH + "search: {searcher: tbe}", "search.searcher", 3, "'tpe', 'random' or 'grid'", "did you mean tpe?"),
-    (BOTH + "search: {scheduler: bohb}", "search.scheduler", 3, "'asha', 'pbt' or 'none'", "there are asha, none, pbt"),
+    (BOTH + "search: {searcher: tbe}", "search.searcher", 3, "'tpe', 'grid' or 'random'", "did you mean tpe?"),
+    (BOTH + "search: {scheduler: bohb}", "search.scheduler", 3, "'asha', 'none' or 'pbt'", "there are asha, none, pbt"),
     (BOTH + "data: {source: cifar10}", "data.source", 3, "'mnist' or 'idx'", "there are idx, mnist"),
     (BOTH + "body: {name: resnet50}", "body.name", 3, "'strided' or 'reference'", "there are reference, strided"),
     # heads and their settings

@@ -11,9 +11,9 @@ import pytest
 from ray import tune
 
 from orchestrator.planning import plan
-from orchestrator.search.driver_only import DriverOnly
 from orchestrator.study.schema import Study
 from orchestrator.trials import tuner
+from orchestrator.trials.driver_only import DriverOnly
 from orchestrator.trials.trainable import run_trial
 from orchestrator.trials.trial import Task
 from tests.orchestrator.alone import one_ray

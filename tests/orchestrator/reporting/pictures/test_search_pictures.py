@@ -15,10 +15,10 @@ from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.figures.style import Picture
 from orchestrator.reporting.pictures import head_pictures, search_pictures
-from orchestrator.search.schedulers import HeadSchedulers
 from orchestrator.selection.results import Results
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.study.schema import Study
+from orchestrator.trials.head_schedulers import HeadSchedulers
 
 BuildStudy = Callable[..., StudyFolder]
 SIX = ("softmax", "triplet", "arcface", "cosface", "sphereface", "hybrid")
