@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from search_spaces.distributions import Parameter, Range, Value
+from search_spaces.heads import settings_of
 from search_spaces.settings import Role
 
 Params = dict[str, Any]  # the settings of a trial, by name
@@ -49,9 +50,11 @@ def config_key(params: Params) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(written))
 
 
-def with_implied_settings(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Settings of a head as they were given; a scale alone also means the magnitude that reads it."""
-    return {"magnitude": "fixed", **given} if "scale" in given else given
+def with_implied_settings(head: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a head as they were given; one that is read on a condition, such as a scale, also means that."""
+    known = settings_of(head)
+    conditions = dict(when for name in given if name in known and (when := known[name].when))
+    return {**conditions, **given}
 
 
 def nearest(parameter: Parameter, default: Value) -> Value:

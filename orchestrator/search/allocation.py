@@ -56,7 +56,7 @@ def starts(study: Study, head: str, space: Space) -> list[Params]:
     """What the first trials of a head take: where the study says to start, then the defaults; some samplers neither."""
     if not study.search.sampler.takes_starts:
         return []
-    given = with_implied_settings(study.search.start_at.get(head, {}))
+    given = with_implied_settings(head, study.search.start_at.get(head, {}))
     found = [starting_point(space)] if study.search.start_from_defaults else []
     if given:
         first = active(space, lambda name, parameter: nearest(parameter, given.get(name, space[name].start)))

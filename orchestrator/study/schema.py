@@ -236,6 +236,6 @@ class Study(Section):
 
     def _written(self, head: str, name: str) -> Any:
         """What the study says of a setting of a head."""
-        return with_implied_settings(self.heads[head]).get(
+        return with_implied_settings(head, self.heads[head]).get(
             name, getattr(self.training, name, AUTO) if name in TRAINING else AUTO
         )

@@ -14,6 +14,7 @@ from orchestrator.search.schedulers import SCHEDULERS
 from orchestrator.study import search_rules
 from orchestrator.study.field_types import AUTO, LARGEST_BATCH, MOST_SEARCHED
 from search_spaces import distributions, pml
+from search_spaces.configurations import with_implied_settings
 from search_spaces.heads import HEADS, is_head, known_heads, settings_of
 from search_spaces.settings import TRAINING, Setting
 
@@ -81,7 +82,7 @@ def _unread(study: Study) -> Iterable[Problem]:
     for head, block in study.heads.items():
         for name, written in block.items():
             when = settings_of(head)[name].when
-            given = block.get(when[0], AUTO) if when else AUTO
+            given = with_implied_settings(head, block).get(when[0], AUTO) if when else AUTO
             if when and AUTO not in (written, given) and not distributions.parse(given).contains(when[1]):
                 rule, fix = f"{name} is read where {when[0]} is {when[1]}", f"remove it, or write {when[0]}: {when[1]}"
                 yield Problem(f"heads.{head}.{name}", rule, f"{when[0]}: {shown(given)}", fix)

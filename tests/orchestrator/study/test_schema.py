@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 import orchestrator
+from orchestrator.study import validation
 from orchestrator.study.schema import Study
 from search_spaces.distributions import Choice, Range
 from search_spaces.heads import HEADS, settings_of
@@ -41,6 +42,13 @@ def test_every_head_gets_all_its_settings_in_order() -> None:
 def test_a_scale_that_a_study_gives_is_used(head: str) -> None:
     space = make_study(heads={head: {"scale": 20}}).spaces(10)[head]
     assert (space["scale"].parameter, space["magnitude"].parameter) == (Choice((20,)), Choice(("fixed",)))
+
+
+def test_a_setting_of_a_loss_that_is_read_on_a_condition_is_used_where_a_study_gives_it() -> None:
+    space = make_study(heads={"pml.MarginLoss": {"nu": 0.1}}).spaces(10)["pml.MarginLoss"]
+    assert (space["nu"].parameter, space["learn_beta"].parameter) == (Choice((0.1,)), Choice((True,)))
+    (problem,) = validation.problems(make_study(heads={"pml.PNPLoss": {"b": 2.0, "alpha": 4.0}}))
+    assert (problem.place, problem.rule) == ("heads.pml.PNPLoss.b", "b is read where variant is Ib")
 
 
 def test_a_study_that_gives_a_scale_and_a_magnitude_means_both() -> None:

@@ -16,7 +16,8 @@ from lightning_modules import heads
 from lightning_modules.heads.base import Trunk
 from lightning_modules.heads.margin_curve import margin_of
 from orchestrator.planning import plan
-from orchestrator.search.schedulers import HeadPopulation, HeadSchedulers
+from orchestrator.search.head_population import HeadPopulation
+from orchestrator.search.schedulers.pbt import Pbt
 from orchestrator.study.schema import Study
 from orchestrator.tracking.workspace import margins_and_scales
 from orchestrator.trials.trainable import run_trial
@@ -70,8 +71,7 @@ def test_it_is_planned_and_trained_for_an_epoch(study: Study, tmp_path: Path, mo
 
 def test_its_margin_is_what_pbt_changes_and_what_is_drawn_against_its_scale(study: Study) -> None:
     assert margins_and_scales(study.searched()) == [("margin_slope", "scale")]
-    pbt = Study.model_validate(study.model_dump() | {"search": {"scheduler": "pbt", "searcher": "random"}})
-    found = HeadSchedulers(pbt, pbt.spaces(10))._by_head["shrunk"]
+    found = Pbt().for_tune(study.spaces(10)["shrunk"], epochs=2)
     assert isinstance(found, HeadPopulation)
     assert {*found._scheduled} == {"margin_slope"}
 
