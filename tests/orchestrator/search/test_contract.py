@@ -139,6 +139,15 @@ def test_a_scheduler_does_in_tune_what_is_simulated(scheduler: Scheduler) -> Non
     assert ended == scheduler.simulated_epochs(scores, EPOCHS)
 
 
+def test_no_two_options_of_a_search_have_one_name() -> None:
+    """They stand side by side in a file, beside the keys of the section itself."""
+    registries: list[Registry[Any]] = [SAMPLERS, SCHEDULERS]
+    of_entries = [name for each in registries for entry in each.by_name.values() for name in entry.model_fields]
+    of_entries = [name for name in of_entries if name not in ("searcher", "scheduler")]
+    others = {*search_section.Search.model_fields} - {"scheduler"}
+    assert len(of_entries) == len({*of_entries} - others)
+
+
 @pytest.mark.parametrize(("key", "registry"), [("searcher", SAMPLERS), ("scheduler", SCHEDULERS)])
 def test_an_unknown_name_is_refused_with_all_that_are_valid_and_the_nearest(
     tmp_path: Path, key: str, registry: Registry[Any]
