@@ -1,4 +1,4 @@
-"""One scheduler a head: a head is judged against itself alone, also after a resume, and PBT leaves names alone."""
+"""Tune's side of a contest: a head is judged against itself alone, also after a resume; PBT leaves names alone."""
 
 from __future__ import annotations
 
