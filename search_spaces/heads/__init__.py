@@ -66,11 +66,11 @@ def is_head(name: object) -> bool:
 
 
 def space_of(head: str) -> HeadSpace:
-    """What can be searched of a head, its training apart. Raises UnknownHead, which names those that there are."""
+    """What can be searched of a head, its training apart. Raises UnknownHead."""
     if head in HEADS:
         return HEADS[head]
     if head not in pml.names():
-        raise UnknownHead(head, known_heads())
+        raise UnknownHead(head, pml.names() if head.startswith(pml.PREFIX) else [*HEADS])
     return pml.space(head)
 
 
