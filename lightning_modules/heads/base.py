@@ -15,10 +15,12 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from lightning_modules import objectives
 from lightning_modules.data.batches import Batch
 from lightning_modules.distributed import gather
 from lightning_modules.distributed.sync_batch_norm import shared
 from lightning_modules.metrics.measures import every_epoch
+from lightning_modules.objectives.base import EmbeddedImages
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class EmbeddingModule(pl.LightningModule, ABC):
 
     spherical: bool = False  # are clusters told apart by angle, or by distance?
     images_per_class: ClassVar[int | None] = None  # class-balanced batches with so many images a class
+    objectives: tuple[str, ...] = ("accuracy",)  # what validation measures, beside the health of the classes
 
     pixel_mean: Tensor
     pixel_std: Tensor
@@ -125,11 +128,13 @@ class EmbeddingModule(pl.LightningModule, ABC):
             self.log_dict(self.measure(embeddings, labels))
 
     def measure(self, embeddings_ND: Tensor, labels_N: Tensor) -> dict[str, float]:
-        """What validation reports; `val/cluster_accuracy` is on the head's own geometry."""
+        """What validation reports: the health of the classes, and what the head is judged by."""
         finite_N = embeddings_ND.isfinite().all(1)
         measures = {"non_finite_share": 1.0 - float(finite_N.float().mean())}
         if measures["non_finite_share"] == 0:
-            measures |= every_epoch(embeddings_ND, labels_N, self.num_classes, spherical=self.spherical)
+            images = EmbeddedImages(embeddings_ND, labels_N, self.num_classes, self.spherical)
+            health = every_epoch(*images.points, spherical=self.spherical)
+            measures |= objectives.measured(images, self.objectives, health)
         return {f"val/{name}": value for name, value in measures.items()}
 
     def head_parameters(self) -> Iterable[nn.Parameter]:

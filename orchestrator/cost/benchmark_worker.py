@@ -65,7 +65,7 @@ def fit(head: str, params: dict[str, Any], data: TrialData, task: trial.Task, mo
     started, profile = time.perf_counter(), task.profiles[head]
     threads = max(1, int(profile.cpu))
     trial.reset_process(0, threads)
-    module = trial.blueprint(head, params, data, task).build()
+    module = trial.model(head, params, data, task)
     batches = trial.batches_for(module, data, task, 0)
     clock = _clock(started, min(most_batches, len(batches.train_dataloader())))
     trial.trainer_of(profile, task.epochs, clock).fit(module, datamodule=batches)

@@ -31,7 +31,7 @@ HEAD_COLOURS = ("#5790fc", "#f89c20", "#e42536", "#964a8b", "#9c9ca1", "#7a21dd"
 MARKERS = "osD^vP"  # beside the colours, so that no head is told by colour alone
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)))
 INK, FAINT, GRID = "#222222", "#8a8a8a", "#dddddd"
-SEQUENTIAL = "cividis_r"  # perceptually even with any colour vision; dark is much, or good
+SEQUENTIAL, REVERSED = "cividis_r", "cividis"  # perceptually even with any colour vision; dark is much, or good
 DPI = 110
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
+from lightning_modules.objectives.base import Objective
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.files.atomic import write_atomic
 from orchestrator.files.paths import local
@@ -34,6 +35,11 @@ class Row:
     runs: str
     measures: dict[str, float | None]
 
+    @property
+    def merit(self) -> float:
+        """The objective as a number that is higher for the better head."""
+        return self.trial.judged_by.merit(self.objective)
+
 
 class Comparison:
     """Some studies, next to each other. Two of the same name are told apart by their folders."""
@@ -48,20 +54,21 @@ class Comparison:
 
     @property
     def rows(self) -> list[Row]:
-        """Every head's best of every study, the best first."""
+        """Every head's best of every study, the best first; values of different objectives stand apart."""
+        names = list(dict.fromkeys(results.study.objective.name for results in self.studies))
         rows = [
             self._row(name, results, standing, standing.best)
             for name, results in zip(self.names, self.studies, strict=True)
             for standing in results.leaderboard
             if standing.best
         ]
-        return sorted(rows, key=lambda row: -row.objective)
+        return sorted(rows, key=lambda row: (names.index(row.trial.judged_by.name), -row.merit))
 
     @staticmethod
     def _row(name: str, results: Results, standing: Standing, best: Trial) -> Row:
         analysis = results.analysis(best.head)
         measures = analysis["measures"] if analysis else results.validation_measures(best)
-        interval = standing.interval(results.study.data.validation_images)
+        interval = standing.interval(results.support)
         return Row(name, best.head, best, standing.objective, interval, standing.runs, measures)
 
     @property
@@ -77,10 +84,17 @@ class Comparison:
         }
 
     @property
+    def _objectives(self) -> list[Objective]:
+        """What the studies rank their heads by, each once."""
+        return [*{results.study.objective.name: results.study.objective for results in self.studies}.values()]
+
+    @property
     def warnings(self) -> list[str]:
         """Why some of the numbers may not be compared."""
         different = [key for key in self.differences if key.startswith("data.")]
-        said = [f"{key} differs: their accuracies are on different images" for key in different]
+        said = [f"{key} differs: their numbers are on different images" for key in different]
+        if len(self._objectives) > 1:
+            said.append(f"they were judged by {' and by '.join(each.label for each in self._objectives)}")
         said += [
             f"{name} has not finished" for name, one in zip(self.names, self.studies, strict=True) if not one.finished
         ]
@@ -96,12 +110,14 @@ class Comparison:
     def table(self) -> list[Table | str]:
         """What `compare` prints."""
         title = f"{TITLE}, on its study's validation images"
-        table = tables.empty_table(title, ("study", "head"), ("accuracy", "95%", *SEPARATIONS.values(), "runs"))
+        column = self._objectives[0].column if len(self._objectives) == 1 else "objective"
+        table = tables.empty_table(title, ("study", "head"), (column, "95%", *SEPARATIONS.values(), "runs"))
         for row in self.rows:
-            ends = f"{row.interval[0]:.4f} – {row.interval[1]:.4f}" if row.interval else "–"
+            objective = row.trial.judged_by
+            reached = objective.write(row.objective) + (f" ({objective.column})" if len(self._objectives) > 1 else "")
             known = (row.measures.get(name) for name in SEPARATIONS)
             separations = ("–" if value is None else f"{value:.2f}" for value in known)
-            table.add_row(row.study, row.head, f"{row.objective:.4f}", ends, *separations, row.runs)
+            table.add_row(row.study, row.head, reached, objective.write_interval(row.interval), *separations, row.runs)
         lines: list[Table | str] = [table, *(f"warning   {warning}" for warning in self.warnings)]
         if len(self.studies) > 1 and self.differences:
             differs = tables.empty_table("What differs between the studies", ("key", *self.names))
@@ -138,6 +154,9 @@ class Comparison:
         path = local(path, "--figure")
         if path.suffix not in FIGURES:
             raise _refused("--figure", f"a figure is written as {' or '.join(FIGURES)}", str(path), "compare.png")
+        if len(self._objectives) > 1:
+            judged = ", ".join(each.name for each in self._objectives)
+            raise _refused("--figure", "a figure compares studies of one objective", judged, "name fewer studies")
         if not self.rows:
             where = ", ".join(str(results.folder) for results in self.studies)
             raise _refused(where, "there must be a result to compare", "no trial has ended with one yet", "wait")
@@ -150,7 +169,7 @@ class Comparison:
             low, high = row.interval or (row.objective, row.objective)
             rows.append(Interval(row.head, name, row.objective, low, high, known, row.runs))
         heads = list(dict.fromkeys(head for results in self.studies for head in results.study.heads))
-        figure = search.heads(rows, style.head_styles(heads), TITLE)
+        figure = search.heads(rows, style.head_styles(heads), TITLE, self._objectives[0])
         try:
             write_atomic(path, style.rendered(figure, path.suffix.lstrip("."), style.DPI))
         except OSError as error:

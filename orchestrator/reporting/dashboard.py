@@ -11,7 +11,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from lightning_modules.objectives.base import Objective
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.selection import ranking
 from orchestrator.selection.results import Results
@@ -50,7 +51,7 @@ def storage_of(results: Results) -> InMemoryStorage:
     spaces = study.spaces(results.num_classes) if trials else {}
     numbers = {head: _study_of(results, head, storage) for head in study.heads}
     for trial in (each for each in trials.values() if each.head in spaces):
-        frozen = _frozen(trial, spaces[trial.head], len(study.search.objectives), times[trial.name])
+        frozen = _frozen(trial, spaces[trial.head], study.objectives, times[trial.name])
         storage.create_new_trial(numbers[trial.head], frozen)
     return storage
 
@@ -60,7 +61,8 @@ def _study_of(results: Results, head: str, storage: InMemoryStorage) -> int:
     from optuna.study import StudyDirection
 
     study, objectives = results.study, list(results.study.search.objectives)
-    number = storage.create_new_study([StudyDirection.MAXIMIZE] * len(objectives), f"{study.name}/{head}")
+    directions = [StudyDirection[objective.direction.upper()] for objective in study.objectives]
+    number = storage.create_new_study(directions, f"{study.name}/{head}")
     storage.set_study_system_attr(number, "study:metric_names", objectives)  # as Study.set_metric_names, which warns
     told = {"folder": str(results.folder), "head": head, "description": study.description}
     told |= {"searcher": study.search.sampler.searcher, "scheduler": study.search.scheduler.scheduler}
@@ -80,7 +82,7 @@ def _times(events: Iterable[Event]) -> dict[str, dict[str, datetime]]:
     return times
 
 
-def _frozen(trial: Trial, space: Space, objectives: int, times: dict[str, datetime]) -> FrozenTrial:
+def _frozen(trial: Trial, space: Space, objectives: Sequence[Objective], times: dict[str, datetime]) -> FrozenTrial:
     """A trial as Optuna keeps it. What was not searched and the measures of the last epoch become its attributes."""
     import optuna
 
@@ -108,10 +110,10 @@ def _state(trial: Trial) -> TrialState:
     return optuna.trial.TrialState["FAIL" if worthless else STATES[trial.status]]
 
 
-def _values(trial: Trial, state: str, objectives: int) -> list[float] | None:
+def _values(trial: Trial, state: str, objectives: Sequence[Objective]) -> list[float] | None:
     """What a trial is worth: also a stopped one, as Optuna has it, where there is one objective."""
-    if state == "COMPLETE" or (state == "PRUNED" and objectives == 1):
-        return list(ranking.both(trial)[:objectives])
+    if state == "COMPLETE" or (state == "PRUNED" and len(objectives) == 1):
+        return list(ranking.values(trial, objectives))
     return None
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
+from lightning_modules.objectives.base import Objective
 from orchestrator.reporting.tables import empty_table, lost, settings
 from orchestrator.selection import boundary_optima, ranking
 from orchestrator.selection.ranking import Standing
 from orchestrator.selection.results import Results
 from orchestrator.selection.sealed_results import Sealed
-from orchestrator.selection.statistics import MeanEstimate
 from orchestrator.storage.event_log import Trial
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.system import code_history
@@ -23,26 +23,30 @@ from search_spaces.configurations import Searched
 def leaderboard_of(results: Results) -> list[Table | str]:
     """The leaderboard of a study, so far, and the settings behind it."""
     study = results.study
-    images = f"{study.data.validation_images:,} validation images"
-    table = leaderboard(results.leaderboard, f"{study.name}: cluster accuracy on {images}, {study.embedding_dim}-D")
+    images, objective = f"{study.data.validation_images:,} validation images", study.objective
+    title = f"{study.name}: {objective.label} on {images}, {study.embedding_dim}-D"
+    table = leaderboard(results.leaderboard, title, objective)
     return [table, *best_settings(results.leaderboard, study.searched()), ""]
 
 
-CAUTION = (
-    "Accuracy is by angle or by distance, as the head's loss measures. Each is one run, the best of those that ran",
-    "to their end, on the images that chose it: a fresh seed will likely score a little less.",
-)
-CONFIRMED = (
-    "Accuracy is by angle or by distance, as the head's loss measures: the mean over fresh seeds with its 95% interval",
-    "(Student's t), on validation images that also chose it; where several configurations were confirmed, the seeds",
-    "chose as well. What the search saw of the same settings is partly luck.",
-)
 NOTHING = "none has ended with a result"
 
 
 def caution(results: Results) -> tuple[str, ...]:
     """What should be known beside a leaderboard."""
-    return CONFIRMED if any(row.confirmed for row in results.leaderboard) else CAUTION
+    objective = results.study.objective
+    note = f"{objective.note}. " if objective.note else ""
+    if not any(row.confirmed for row in results.leaderboard):
+        return (
+            f"{note}Each is one run, the best of those that ran",
+            f"to their end, on the images that chose it: a fresh seed will likely score a little {objective.poorer}.",
+        )
+    return (
+        f"{objective.note or objective.title}: the mean over fresh seeds with its 95% interval",
+        "(Student's t), on validation images that also chose it; where several configurations were confirmed, the"
+        " seeds",
+        "chose as well. What the search saw of the same settings is partly luck.",
+    )
 
 
 def ending(results: Results) -> list[Table | str]:
@@ -87,13 +91,21 @@ def shares(results: Results) -> str:
 
 
 def _fronts(results: Results) -> list[str]:
-    """A line for each head with the trials on the front of two objectives, where two are asked for."""
-    if "separation" not in results.study.search.objectives:
+    """A line for each head with the trials on the front of its objectives, where several are asked for."""
+    objectives = results.study.objectives
+    if len(objectives) < 2:
         return []
-    found = ranking.fronts(results.study.heads, results.trials.values())
-    said = {head: ", ".join(f"{t.name} ({x:.4f}, {y:.2f})" for t, (x, y) in own) for head, own in found.items()}
-    lines = [f"front     {head} (accuracy, separation): {trials}" for head, trials in said.items()]
+    found = ranking.fronts(results.study.heads, results.trials.values(), objectives)
+    said = {
+        head: ", ".join(f"{t.name} ({_point(point, objectives)})" for t, point in own) for head, own in found.items()
+    }
+    columns = ", ".join(objective.column for objective in objectives)
+    lines = [f"front     {head} ({columns}): {trials}" for head, trials in said.items()]
     return [*lines, f"fronts    {results.folder.plots / 'fronts.png'}"] if lines else []
+
+
+def _point(reached: Sequence[float], objectives: Sequence[Objective]) -> str:
+    return ", ".join(each.write(value) for each, value in zip(objectives, reached, strict=True))
 
 
 def verdicts(results: Results) -> list[Table | str]:
@@ -131,37 +143,33 @@ def cautions(results: Results) -> list[str]:
 
 def tested(test: Sealed) -> Table:
     """Each head on the test images."""
-    images = next(iter(test.heads.values())).images
+    first = next(iter(test.heads.values()))
+    images, objective = first.images, first.trial.judged_by
     title = f"{images:,} test images, trained on train and validation images; ± 95% over seeds and over images"
-    table = empty_table(title, ("head",), ("accuracy", "± seeds", "± images", "seeds"))
+    table = empty_table(title, ("head",), (objective.column, "± seeds", "± images", "seeds"))
     table.add_column("configuration")
     for head, scored in test.heads.items():
-        estimate, (low, high) = scored.estimate, scored.by_images
-        by_images = f"{(high - low) / 2:.4f}"
-        table.add_row(head, f"{estimate.mean:.4f}", _width(estimate), by_images, str(estimate.n), scored.trial.name)
+        estimate, ends = scored.estimate, scored.by_images
+        widths = objective.write(estimate.half_width), objective.write((ends[1] - ends[0]) / 2 if ends else None)
+        table.add_row(head, objective.write(estimate.mean), *widths, str(estimate.n), scored.trial.name)
     return table
 
 
-def _width(estimate: MeanEstimate) -> str:
-    return "–" if estimate.half_width is None else f"{estimate.half_width:.4f}"
-
-
-def leaderboard(standings: list[Standing], title: str) -> Table:
+def leaderboard(standings: list[Standing], title: str, objective: Objective) -> Table:
     """The heads, best first: by means over fresh seeds once there are any, until then by single runs."""
     if any(row.confirmed for row in standings):
-        return _of_means(standings, title)
-    table = empty_table(title, ("head",), ("accuracy", "by angle", "by distance", "best of"))
+        return _of_means(standings, title, objective)
+    table = empty_table(title, ("head",), (objective.column, *objective.parts, "best of"))
     table.add_column("trial")
     for row in standings:
         best = row.best
         if best is None:
-            table.add_row(row.head, "–", "–", "–", "–", NOTHING)
+            table.add_row(row.head, "–", *("–" for _ in objective.parts), "–", NOTHING)
             continue
         measured = best.epochs[-1]["metrics"]
-        both = (measured.get(f"val/cluster_accuracy_{how}") for how in ("spherical", "euclidean"))
+        parts = (objective.write(measured.get(f"val/{key}")) for key in objective.parts.values())
         ties = f" = {', '.join(row.ties)}" if row.ties else ""
-        figures = ("–" if value is None else f"{value:.4f}" for value in (row.objective, *both))
-        table.add_row(row.head, *figures, str(row.counts[best.status]), best.name + ties + _note(best))
+        table.add_row(row.head, row.reached, *parts, str(row.counts[best.status]), best.name + ties + _note(best))
     return table
 
 
@@ -169,9 +177,9 @@ def _note(best: Trial) -> str:
     return "" if best.status == "completed" else f" ({best.status} after {best.last_epoch} epochs)"
 
 
-def _of_means(standings: list[Standing], title: str) -> Table:
+def _of_means(standings: list[Standing], title: str, objective: Objective) -> Table:
     """Means over fresh seeds, beside the single run that the search saw of the same configuration."""
-    table = empty_table(title, ("head",), ("accuracy", "± 95%", "seeds", "searched"))
+    table = empty_table(title, ("head",), (objective.column, "± 95%", "seeds", "searched"))
     table.add_column("configuration")
     for row in standings:
         if row.best is None:
@@ -179,9 +187,9 @@ def _of_means(standings: list[Standing], title: str) -> Table:
             continue
         width, seeds = "–", "0"
         if row.confirmed:
-            width, seeds = _width(row.confirmed.estimate), str(row.confirmed.estimate.n)
-        searched = f"{row.best.objective:.4f}"
-        table.add_row(row.head, f"{row.objective:.4f}", width, seeds, searched, row.best.name + _note(row.best))
+            estimate = row.confirmed.estimate
+            width, seeds = objective.write(estimate.half_width), str(estimate.n)
+        table.add_row(row.head, row.reached, width, seeds, row.best.reached, row.best.name + _note(row.best))
     return table
 
 

@@ -75,7 +75,7 @@ class EventLines(Silent):
         self.say(f"{trial.name} {verb}: {tables.settings(trial.params)}")
 
     def epoch(self, trial: Trial, row: Event) -> None:
-        self.say(f"{trial.name} epoch {row['epoch']}/{self.epochs}: {row['objective']:.4f}")
+        self.say(f"{trial.name} epoch {row['epoch']}/{self.epochs}: {trial.judged_by.write(row['objective'])}")
 
     def ended(self, trial: Trial) -> None:
         ended = sum(other.status != "running" for other in self.trials.values())

@@ -238,8 +238,8 @@ def progress(heads: Mapping[str, int], trials: Mapping[str, Trial], title: str, 
         own = [trial for trial in trials.values() if trial.head == head]
         count = {status: sum(t.status == status for t in own) for status in ("completed", "running", "stopped")}
         failed = sum(trial.lost for trial in own)
-        best = max((trial.objective for trial in own if trial.objective is not None), default=None)
+        best = max((trial for trial in own if trial.epochs), key=lambda trial: trial.merit, default=None)
         to_come = "" if ANY in heads else planned - len(own)
         cells = [count["completed"], count["running"], count["stopped"], failed, to_come]
-        table.add_row(head, *map(str, cells), "–" if best is None else f"{best:.4f}")
+        table.add_row(head, *map(str, cells), best.reached if best else "–")
     return table

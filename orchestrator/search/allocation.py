@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.search.samplers.base import JointProposer, Proposer
 from orchestrator.search.seeds import bounded_seed
-from orchestrator.storage.event_log import SEPARATION, Trial
+from orchestrator.storage.event_log import Trial
 from orchestrator.storage.events import Event
 from search_spaces.configurations import (
     Params,
@@ -76,7 +76,7 @@ class Contest:
         }
         self._used: dict[str, set[int]] = {head: set() for head in spaces}
         self._epochs: dict[str, list[tuple[int, float]]] = {}
-        self._separation: dict[str, float] = {}
+        self._others: dict[str, list[float]] = {}  # merits in the other objectives, after the last epoch
         self._heads: dict[str, str] = {}
         self._continued: list[Assignment] = []
         for trial in record:
@@ -121,19 +121,21 @@ class Contest:
 
     def epoch(self, name: str, row: Event) -> None:
         """A trial reported after an epoch."""
-        self._epochs[name].append((row["epoch"], row["objective"]))
-        self._separation[name] = row.get("metrics", {}).get(SEPARATION, 0.0)
+        first, *others = self.study.objectives
+        metrics = row.get("metrics", {})
+        self._epochs[name].append((row["epoch"], first.merit(row["objective"])))
+        self._others[name] = [each.merit(metrics.get(each.metric, each.worst)) for each in others]
 
     def end(self, name: str, status: str) -> None:
         """A trial ended; a diverged one is worth nothing, and a failed one teaches nothing."""
         proposer, epochs = self._proposers[self._heads[name]], self._epochs[name]
         if status == "diverged":
-            worthless = [0.0] * (len(self.study.search.objectives) - 1)
-            proposer.learn(name, [*epochs, (epochs[-1][0] + 1 if epochs else 1, 0.0)], True, worthless)
+            worst, *others = (objective.merit(objective.worst) for objective in self.study.objectives)
+            proposer.learn(name, [*epochs, (epochs[-1][0] + 1 if epochs else 1, worst)], True, others)
         elif status == "failed" or not epochs:
             proposer.fail(name)
         else:
-            proposer.learn(name, epochs, status == "completed", [self._separation[name]])
+            proposer.learn(name, epochs, status == "completed", self._others[name])
 
 
 def _of_one_head(study: Study, head: str, space: Space, number: int) -> Proposer:

@@ -72,7 +72,7 @@ def _tested(test: Sealed) -> dict[str, Any]:
         head: {
             "trial": scored.trial.name,
             "images": scored.images,
-            "interval_95_images": list(scored.by_images),
+            "interval_95_images": list(scored.by_images) if scored.by_images else None,
             **_estimate(scored.estimate),
         }
         for head, scored in test.heads.items()

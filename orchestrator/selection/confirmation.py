@@ -1,17 +1,19 @@
 """The best configurations of each head again on fresh seeds, and what that says. Pure: records in, an answer out.
 
 Ranking by one noisy run picks the lucky one. So the search only proposes: its first `top` configurations of each head
-are trained on `seeds` fresh seeds, and the one with the highest mean is the head's best. The fresh seeds still use the
+are trained on `seeds` fresh seeds, and the one with the best mean is the head's best. The fresh seeds still use the
 validation images that the search used; only the sealed test is free of those.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from lightning_modules.objectives.base import Objective
 from orchestrator.selection import ranking, statistics
 from orchestrator.selection.replicates import Replicates, ReplicationPlan, configuration_of, fresh_seeds
 from orchestrator.selection.statistics import Difference, MeanEstimate
@@ -63,7 +65,7 @@ class Candidate:
     @property
     def scores(self) -> dict[int, float]:
         """seed → objective, of the runs that reached their end."""
-        return {run.seed: run.objective or 0.0 for run in self.runs if run.status == "completed"}
+        return {run.seed: run.epochs[-1]["objective"] for run in self.runs if run.status == "completed" and run.epochs}
 
     @property
     def lost(self) -> int:
@@ -79,6 +81,11 @@ class Candidate:
     @cached_property
     def estimate(self) -> MeanEstimate | None:
         return MeanEstimate.of(self.scores.values()) if self.scores else None
+
+    @property
+    def merit(self) -> float:
+        """Its mean as a number that is higher for the better; −∞ without any run."""
+        return self.trial.judged_by.merit(self.estimate.mean) if self.estimate else -math.inf
 
 
 @dataclass(frozen=True)
@@ -109,15 +116,15 @@ class Confirmed:
 
 
 def judge(head: str, candidates: Iterable[Candidate]) -> Confirmed | None:
-    """The highest mean wins, among those that lost no run and were not dropped in a race; None without any run."""
-    found = [(candidate, candidate.estimate.mean) for candidate in candidates if candidate.estimate]
+    """The best mean wins, among those that lost no run and were not dropped in a race; None without any run."""
+    found = [(candidate, candidate.merit) for candidate in candidates if candidate.estimate]
     if not found:
         return None
     found.sort(key=lambda pair: (pair[0].lost, -len(pair[0].scores), -pair[1]))
     ranked = [candidate for candidate, _ in found]
     scores = {candidate.trial.name: candidate.scores for candidate in ranked}
     best, *others = scores
-    compared = statistics.differences(scores, [(best, other) for other in others])
+    compared = statistics.differences(scores, [(best, other) for other in others], ranked[0].trial.judged_by)
     return Confirmed(head, tuple(ranked), tuple(compared))
 
 
@@ -134,7 +141,9 @@ class Confirmation:
     looks: int | None = None  # how often the test images had been opened by then; None where the record does not say
 
     @classmethod
-    def read(cls, events: list[Event], trials: Mapping[str, Trial]) -> Confirmation | None:
+    def read(
+        cls, events: list[Event], trials: Mapping[str, Trial], objective: Objective | None = None
+    ) -> Confirmation | None:
         """What a record tells; None where nothing was asked yet."""
         asking = [event for event in events if event["event"] == "asked"]
         if not asking:
@@ -142,7 +151,8 @@ class Confirmation:
         *earlier, asked = map(ReplicationPlan.of, asking)
         dropped = {event["configuration"]: event["seeds"] for event in events if event["event"] == "dropped"}
         said = asking[-1]
-        return cls(asked, replay(events), trials, tuple(earlier), dropped, said.get("time", ""), said.get("looks"))
+        runs = replay(events, objective)
+        return cls(asked, runs, trials, tuple(earlier), dropped, said.get("time", ""), said.get("looks"))
 
     def asked_after(self, openings: Sequence[Event]) -> bool:
         """Whether more was asked for after the test images had been opened.
@@ -197,12 +207,18 @@ class Confirmation:
             own = tuple(run for run in self.runs.values() if configuration_of(run.name, "seed") == name)
             candidates.setdefault(self.trials[name].head, []).append(Candidate(self.trials[name], own))
         judged = [found for head, own in candidates.items() if (found := judge(head, own))]
-        return {found.head: found for found in sorted(judged, key=lambda found: -found.estimate.mean)}
+        return {found.head: found for found in sorted(judged, key=lambda found: -found.best.merit)}
+
+    @property
+    def judged_by(self) -> Objective:
+        """What the heads are compared by."""
+        return next(iter(self.heads.values())).best.trial.judged_by
 
     @cached_property
     def between_heads(self) -> list[Difference]:
         """Every head's best against every other's, paired by seed."""
-        return statistics.all_differences({head: found.best.scores for head, found in self.heads.items()})
+        scores = {head: found.best.scores for head, found in self.heads.items()}
+        return statistics.all_differences(scores, self.judged_by) if scores else []
 
     def verdicts(self) -> list[str]:
         """How the heads compare, in words."""

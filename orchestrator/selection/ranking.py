@@ -8,12 +8,14 @@ seeds, their mean decides instead.
 from __future__ import annotations
 
 import math
+import operator
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.storage.event_log import SEPARATION, Trial
+from lightning_modules.objectives.base import Objective, Support
+from orchestrator.storage.event_log import Trial
 
 if TYPE_CHECKING:
     from orchestrator.selection.confirmation import Confirmed
@@ -37,14 +39,26 @@ class Standing:
         """The mean over fresh seeds where there is one, else what the best trial reached."""
         if self.confirmed:
             return self.confirmed.estimate.mean
-        return self.best.objective or 0.0 if self.best else float("-inf")
+        return float(self.best.epochs[-1]["objective"]) if self.best else math.nan
 
-    def interval(self, images: int) -> tuple[float, float] | None:
-        """95%: over the seeds (Student's t) where it is confirmed, else over so many images alone (Wilson)."""
+    @property
+    def merit(self) -> float:
+        """The objective as a number that is higher for the better head; −∞ where there is none."""
+        return self.best.judged_by.merit(self.objective) if self.best else -math.inf
+
+    @property
+    def reached(self) -> str:
+        """The objective as people read it."""
+        return self.best.judged_by.write(self.objective) if self.best else "–"
+
+    def interval(self, support: Support) -> tuple[float, float] | None:
+        """95%: over the seeds (Student's t) where it is confirmed, else what the objective knows of one run."""
+        if self.best is None:
+            return None
         if self.confirmed is None:
-            return wilson(self.objective, images) if self.best else None
+            return run_interval(self.best, support)
         ends = self.confirmed.estimate.interval
-        return (max(0.0, ends[0]), min(1.0, ends[1])) if ends else None  # an accuracy, whatever t says
+        return self.best.judged_by.clipped(ends) if ends else None
 
     @property
     def runs(self) -> str:
@@ -54,10 +68,16 @@ class Standing:
         return f"1, best of {self.counts[self.best.status]}" if self.best else "0"
 
 
+def run_interval(trial: Trial, support: Support) -> tuple[float, float] | None:
+    """The 95% interval of a single run, over what it was measured on; None where its objective has none."""
+    known = trial.judged_by.interval
+    return known.ends(float(trial.epochs[-1]["objective"]), support) if known and trial.epochs else None
+
+
 def rank(trials: Iterable[Trial]) -> list[Trial]:
     """Candidates, best first: completed before stopped early; equal objectives by the earlier start."""
     candidates = [trial for trial in trials if trial.status in ("completed", "stopped") and trial.epochs]
-    return sorted(candidates, key=lambda trial: (trial.status != "completed", -(trial.objective or 0.0), trial.index))
+    return sorted(candidates, key=lambda trial: (trial.status != "completed", -trial.merit, trial.index))
 
 
 def standing(head: str, trials: Iterable[Trial], confirmed: Confirmed | None = None) -> Standing:
@@ -72,29 +92,17 @@ def standing(head: str, trials: Iterable[Trial], confirmed: Confirmed | None = N
     return Standing(head, best, ties, counts)
 
 
-def wilson(share: float, number: int) -> tuple[float, float]:
-    """The 95% interval of a share of `number` independent images (Wilson 1927): which images there were by chance.
-
-    It says nothing of what another seed would have given.
-    """
-    z = 1.959964
-    middle = (share + z * z / (2 * number)) / (1 + z * z / number)
-    half = z / (1 + z * z / number) * math.sqrt(share * (1 - share) / number + z * z / (4 * number * number))
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
-def front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """The numbers of the points that no other point equals or beats in both coordinates; equal ones once."""
+def front(points: Sequence[tuple[float, ...]]) -> list[int]:
+    """The numbers of the points that no other point equals or beats in every coordinate; equal ones once."""
     found: list[int] = []
-    highest = float("-inf")
-    for number in sorted(range(len(points)), key=lambda each: (-points[each][0], -points[each][1])):
-        if points[number][1] > highest:
-            highest = points[number][1]
+    for number in sorted(range(len(points)), key=lambda each: [-value for value in points[each]]):
+        known = (points[each] for each in found)
+        if not any(all(map(operator.ge, other, points[number])) for other in known):
             found.append(number)
     return found
 
 
-Fronts = dict[str, list[tuple[Trial, tuple[float, float]]]]
+Fronts = dict[str, list[tuple[Trial, tuple[float, ...]]]]
 
 
 def ended(trial: Trial) -> bool:
@@ -102,19 +110,20 @@ def ended(trial: Trial) -> bool:
     return trial.status == "completed" and bool(trial.epochs)
 
 
-def both(trial: Trial) -> tuple[float, float]:
-    """Accuracy and separation after the last epoch."""
-    return trial.objective or 0.0, float(trial.epochs[-1]["metrics"].get(SEPARATION, 0.0))
+def values(trial: Trial, objectives: Iterable[Objective]) -> tuple[float, ...]:
+    """What a trial has reached in each of the objectives."""
+    return tuple(map(trial.value_of, objectives))
 
 
-def fronts(heads: Iterable[str], trials: Iterable[Trial]) -> Fronts:
-    """Of each head its finished trials that no other beats in accuracy and separation, with both figures."""
+def fronts(heads: Iterable[str], trials: Iterable[Trial], objectives: Sequence[Objective]) -> Fronts:
+    """Of each head its finished trials that no other beats in every objective, with what they reached."""
     trials, found = list(trials), Fronts()
     for head in heads:
         own = [trial for trial in trials if trial.head == head and ended(trial)]
-        points = [both(trial) for trial in own]
+        points = [values(trial, objectives) for trial in own]
+        merits = [tuple(each.merit(value) for each, value in zip(objectives, point, strict=True)) for point in points]
         if points:
-            found[head] = [(own[number], points[number]) for number in front(points)]
+            found[head] = [(own[number], points[number]) for number in front(merits)]
     return found
 
 
@@ -126,4 +135,4 @@ def leaderboard(
     standings = [
         standing(head, (trial for trial in trials if trial.head == head), confirmed.get(head)) for head in heads
     ]
-    return sorted(standings, key=lambda row: (row.confirmed is None, -row.objective))
+    return sorted(standings, key=lambda row: (row.confirmed is None, -row.merit))

@@ -177,11 +177,8 @@ class Replicates:
         scores = {name: own for name, own in scores.items() if len(own) >= RACING_FROM}
         if len(scores) < 2:
             return []
-        leader = max(scores, key=lambda name: statistics.MeanEstimate.of(scores[name].values()).mean)
+        objective = next(iter(self._known.values())).judged_by
+        leader = max(scores, key=lambda name: objective.merit(statistics.MeanEstimate.of(scores[name].values()).mean))
         others = [name for name in scores if name != leader]
-        pairs = [each for name in others for each in statistics.differences(scores, [(leader, name)])]
-        return [
-            each
-            for each in pairs
-            if each.estimate.n >= RACING_FROM and each.estimate.mean > 0 and each.p < RACING_LEVEL
-        ]
+        pairs = [each for name in others for each in statistics.differences(scores, [(leader, name)], objective)]
+        return [each for each in pairs if each.estimate.n >= RACING_FROM and each.first_leads and each.p < RACING_LEVEL]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+from lightning_modules.objectives.base import Support
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.files.atomic import write_atomic
 from orchestrator.selection import as_json, ranking
@@ -60,7 +61,7 @@ class Results:
     @cached_property
     def state(self) -> StudyState:
         """The records of the study, read."""
-        return self._given or self.folder.state().catch_up()
+        return self._given or self.folder.state(self.study.objective).catch_up()
 
     def _whole(self, record: Record) -> Record:
         """A record, from which whoever decides by it needs every line."""
@@ -116,6 +117,11 @@ class Results:
         return len(self.study.heads) * self.study.search.trials_per_head
 
     @property
+    def support(self) -> Support:
+        """What every validation number of the study stands on."""
+        return Support(self.study.data.validation_images, self.num_classes if self.knows_classes else None)
+
+    @property
     def searched(self) -> bool:
         """Whether every trial of the search has ended."""
         return sum(trial.status != "running" for trial in self.trials.values()) >= self.planned
@@ -125,7 +131,7 @@ class Results:
     def confirmation(self) -> Confirmation | None:
         """What the best configurations reached on fresh seeds; None before it began."""
         trials = self.trials
-        return Confirmation.read(self._whole(self.state.confirmation).events, trials)
+        return Confirmation.read(self._whole(self.state.confirmation).events, trials, self.study.objective)
 
     @property
     def chosen_after_a_look(self) -> bool:
@@ -137,7 +143,7 @@ class Results:
     def test(self) -> Sealed:
         """The sealed test, opened or not."""
         trials = self.trials
-        return Sealed(tuple(self._whole(self.state.test).events), trials)
+        return Sealed(tuple(self._whole(self.state.test).events), trials, self.study.objective)
 
     @property
     def runs(self) -> list[tuple[str, Trial]]:
@@ -228,29 +234,26 @@ class Results:
 
 def _comment(study: Study, row: ranking.Standing, test: Sealed) -> str:
     """The first lines of a best file: what it reached, and how far that can be trusted."""
-    trial, images = row.best, f"{study.data.validation_images:,} validation images"
+    trial, images, objective = row.best, f"{study.data.validation_images:,} validation images", study.objective
     assert trial
     lines = [f"The best {trial.head} of the study {study.name}: trial {trial.name}, seed {trial.seed}."]
     if row.confirmed:
         estimate = row.confirmed.estimate
-        spread = "" if estimate.half_width is None else f" ± {estimate.half_width:.4f} (95%)"
-        lines.append(
-            f"Cluster accuracy on {images}: {estimate.mean:.4f}{spread}, the mean over {estimate.n} fresh seeds."
-        )
-        lines.append(
-            f"With its own seed {trial.objective:.4f}, one of {row.counts[trial.status]} runs, so partly luck."
-        )
+        spread = "" if estimate.half_width is None else f" ± {objective.write(estimate.half_width)} (95%)"
+        lines.append(f"{objective.title} on {images}: {row.reached}{spread}, the mean over {estimate.n} fresh seeds.")
+        lines.append(f"With its own seed {trial.reached}, one of {row.counts[trial.status]} runs, so partly luck.")
         if row.confirmed.indistinguishable:
             others = ", ".join(each.of_second for each in row.confirmed.indistinguishable)
             lines.append(f"Not told apart at n = {estimate.n} from {others}.")
     else:
         lines.append(
-            f"Cluster accuracy {trial.objective:.4f} on {images} (n = 1 run, the best of"
-            f" {row.counts[trial.status]}: a fresh seed will likely score a little less)."
+            f"{objective.title} {trial.reached} on {images} (n = 1 run, the best of"
+            f" {row.counts[trial.status]}: a fresh seed will likely score a little {objective.poorer})."
         )
     if trial.head in test.heads:
         scored = test.heads[trial.head]
-        lines.append(f"On {scored.images:,} test images {scored.estimate}, trained on train and validation images.")
+        reached = scored.estimate.written(objective)
+        lines.append(f"On {scored.images:,} test images {reached}, trained on train and validation images.")
         lines.append(test.sentence())
     if study.search.scheduler.changes_settings:
         changed = f"{study.search.scheduler.title} changed the settings while it trained"

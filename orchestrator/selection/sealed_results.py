@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from orchestrator.selection import ranking, statistics
+from lightning_modules.objectives.base import Objective, Support
+from orchestrator.selection import statistics
 from orchestrator.selection.replicates import Replicates, ReplicationPlan, configuration_of
 from orchestrator.selection.statistics import Difference, MeanEstimate
 from orchestrator.storage.event_log import Trial, replay
@@ -33,17 +34,23 @@ class Scored:
 
     @property
     def scores(self) -> dict[int, float]:
-        """seed → cluster accuracy on the head's own geometry."""
-        return {self.seeds[run]: found["cluster_accuracy"] for run, found in self.measures.items()}
+        """seed → what the study is judged by."""
+        return {self.seeds[run]: found[self.trial.judged_by.key] for run, found in self.measures.items()}
 
     @cached_property
     def estimate(self) -> MeanEstimate:
         return MeanEstimate.of(self.scores.values())
 
     @property
-    def by_images(self) -> tuple[float, float]:
-        """The 95% interval that these images, as a draw of all such images, leave to the mean accuracy (Wilson)."""
-        return ranking.wilson(self.estimate.mean, self.images)
+    def merit(self) -> float:
+        """Its mean as a number that is higher for the better head."""
+        return self.trial.judged_by.merit(self.estimate.mean)
+
+    @property
+    def by_images(self) -> tuple[float, float] | None:
+        """The 95% interval that these images, as a draw of all such images, leave to the mean; None if not known."""
+        known = self.trial.judged_by.interval
+        return known.ends(self.estimate.mean, Support(self.images)) if known else None
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,7 @@ class Sealed:
 
     events: Sequence[Event]
     trials: Mapping[str, Trial]
+    objective: Objective | None = None
 
     @cached_property
     def asked(self) -> ReplicationPlan | None:
@@ -60,7 +68,7 @@ class Sealed:
     @cached_property
     def runs(self) -> dict[str, Trial]:
         """The final runs, on train and validation images."""
-        return replay(list(self.events))
+        return replay(self.events, self.objective)
 
     @property
     def openings(self) -> list[Event]:
@@ -116,12 +124,13 @@ class Sealed:
                 measures = {run.name: measured[run.name]["measures"] for run in own}
                 trial = self.trials[name]
                 found[trial.head] = Scored(trial, seeds, measures, measured[own[0].name]["images"])
-        return dict(sorted(found.items(), key=lambda item: -item[1].estimate.mean))
+        return dict(sorted(found.items(), key=lambda item: -item[1].merit))
 
     @cached_property
     def between_heads(self) -> list[Difference]:
         """Every head against every other, paired by seed."""
-        return statistics.all_differences({head: scored.scores for head, scored in self.heads.items()})
+        scores = {head: scored.scores for head, scored in self.heads.items()}
+        return statistics.all_differences(scores, next(iter(self.heads.values())).trial.judged_by) if scores else []
 
     def verdicts(self) -> list[str]:
         """How the heads compare on the test images, in words."""

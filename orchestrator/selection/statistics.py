@@ -8,6 +8,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from lightning_modules.objectives.base import Objective
+
 CONFIDENCE, LEVEL = 0.95, 0.05
 
 
@@ -36,9 +38,10 @@ class MeanEstimate:
     def interval(self) -> tuple[float, float] | None:
         return None if self.half_width is None else (self.mean - self.half_width, self.mean + self.half_width)
 
-    def __str__(self) -> str:
-        spread = "" if self.half_width is None else f" ± {self.half_width:.4f}"
-        return f"{self.mean:.4f}{spread} (n = {self.n})"
+    def written(self, objective: Objective) -> str:
+        """The mean with its interval and n, for people."""
+        spread = "" if self.half_width is None else f" ± {objective.write(self.half_width)}"
+        return f"{objective.write(self.mean)}{spread} (n = {self.n})"
 
 
 def _t_quantile(freedom: int) -> float:
@@ -72,12 +75,16 @@ def holm(chances: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class Difference:
-    """`first` minus `second`, seed by seed; p is corrected for all the pairs that were compared with this one."""
+    """`first` minus `second`, seed by seed; p is corrected for all the pairs that were compared with this one.
+
+    objective: what was measured.
+    """
 
     first: str
     second: str
     estimate: MeanEstimate
     p: float
+    objective: Objective
 
     @property
     def significant(self) -> bool:
@@ -86,18 +93,31 @@ class Difference:
     @property
     def of_second(self) -> str:
         """How much better or worse the second is: "arcface-001 (−0.0170 ± 0.0150)"."""
-        spread = "" if self.estimate.half_width is None else f" ± {self.estimate.half_width:.4f}"
-        return f"{self.second} ({-self.estimate.mean:+.4f}{spread})".replace("(-", "(−")
+        width = self.estimate.half_width
+        spread = "" if width is None else f" ± {self.objective.write(width)}"
+        return f"{self.second} ({self.objective.write_signed(-self.estimate.mean)}{spread})".replace("(-", "(−")
+
+    @property
+    def first_leads(self) -> bool:
+        """Whether the first is better on average."""
+        return self.objective.merit(self.estimate.mean) > 0
+
+    @property
+    def gap(self) -> str:
+        """How far apart they are, as people read it."""
+        return self.objective.write(abs(self.estimate.mean))
 
     def __str__(self) -> str:
         n = self.estimate.n
         if not self.significant:
             return f"{self.first} and {self.second} cannot be told apart at n = {n} (p = {self.p:.2g})"
-        better, worse = (self.first, self.second) if self.estimate.mean > 0 else (self.second, self.first)
-        return f"{better} is better than {worse} by {abs(self.estimate.mean):.4f} at n = {n} (p = {self.p:.2g})"
+        better, worse = (self.first, self.second) if self.first_leads else (self.second, self.first)
+        return f"{better} is better than {worse} by {self.gap} at n = {n} (p = {self.p:.2g})"
 
 
-def differences(scores: Mapping[str, Mapping[int, float]], pairs: Iterable[tuple[str, str]]) -> list[Difference]:
+def differences(
+    scores: Mapping[str, Mapping[int, float]], pairs: Iterable[tuple[str, str]], objective: Objective
+) -> list[Difference]:
     """Each pair of names compared on the seeds that both have, Holm-corrected over all pairs; scores: seed → value."""
     found = []
     for first, second in pairs:
@@ -106,14 +126,14 @@ def differences(scores: Mapping[str, Mapping[int, float]], pairs: Iterable[tuple
             found.append((first, second, [scores[first][seed] - scores[second][seed] for seed in common]))
     corrected = holm([paired_p(values) for *_, values in found])
     return [
-        Difference(first, second, MeanEstimate.of(values), p)
+        Difference(first, second, MeanEstimate.of(values), p, objective)
         for (first, second, values), p in zip(found, corrected, strict=True)
     ]
 
 
-def all_differences(scores: Mapping[str, Mapping[int, float]]) -> list[Difference]:
+def all_differences(scores: Mapping[str, Mapping[int, float]], objective: Objective) -> list[Difference]:
     """Every name against every other."""
-    return differences(scores, itertools.combinations(scores, 2))
+    return differences(scores, itertools.combinations(scores, 2), objective)
 
 
 def verdicts(compared: Sequence[Difference]) -> list[str]:

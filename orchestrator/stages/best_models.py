@@ -14,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from lightning_modules import objectives
 from lightning_modules.models import model_config
+from lightning_modules.objectives.base import EmbeddedImages
 from orchestrator.files.atomic import write_atomic
 from orchestrator.planning.plan import Plan
 from orchestrator.selection.results import Results
@@ -59,7 +61,7 @@ def _examine(planned: Plan, results: Results, best: Trial, checkpoint: Path) -> 
         "epoch": best.last_epoch,
         "seed": best.seed,
         "objective": best.objective,
-        "objective_is": f"cluster accuracy on {len(data.validation)} validation images, which chose this trial",
+        "objective_is": f"{best.judged_by.label} on {len(data.validation)} validation images, which chose this trial",
     }
     points_ND = model_config.embed(module, data.validation.images)
     labels_N = torch.from_numpy(data.validation.labels)
@@ -76,5 +78,7 @@ def _examine(planned: Plan, results: Results, best: Trial, checkpoint: Path) -> 
         spherical=module.spherical,
         centres_CD=None if centres_CD is None else centres_CD.detach(),
     )
+    images = EmbeddedImages(points_ND, labels_N, data.num_classes, module.spherical)
+    found["measures"] = objectives.measured(images, planned.study.search.objectives, found["measures"])
     content = {"trial": best.name, "epoch": best.last_epoch, "images": "validation", **found}
     write_atomic(folder.analysis / f"{best.head}.json", json.dumps(content, allow_nan=False) + "\n")

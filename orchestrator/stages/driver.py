@@ -54,6 +54,6 @@ def driving(
     """
     with (
         StopSignals(lambda: safe(planned.folder, goes_on)) as signals,
-        planned.folder.writer(progress.say, goes_on, known) as writer,
+        planned.folder.writer(progress.say, goes_on, known or planned.folder.state(planned.study.objective)) as writer,
     ):
         yield Driver(planned, writer, signals, progress, terms)

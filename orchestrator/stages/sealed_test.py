@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from lightning_modules import objectives
 from lightning_modules.data.images import LabelledImages
 from lightning_modules.data.splits import TrialData
 from lightning_modules.models import model_config
+from lightning_modules.objectives.base import EmbeddedImages
 from orchestrator import __version__
 from orchestrator.cluster.run_options import RunOptions
 from orchestrator.errors import CannotRun, Problem
@@ -76,10 +78,8 @@ def _foresee(planned: Plan, progress: Progress) -> None:
     """Raises CannotRun where the test images are none that the study's models can be measured on."""
     test = test_images.check(planned.study, planned.data)
     if absent := test_images.absent(planned.study, test):
-        few = (
-            "as many clusters as there are classes are looked for, so the accuracy will be lower than with all of them"
-        )
-        progress.say(f"warning: no test image is of class {', '.join(map(str, absent))}; {few}")
+        few = planned.study.objective.few_classes
+        progress.say(f"warning: no test image is of class {', '.join(map(str, absent))}" + (f"; {few}" if few else ""))
 
 
 def refuse_unfinished(known: Results) -> None:
@@ -132,7 +132,7 @@ def _train(driver: Driver, record: Writer, seeds: int) -> bool:
     if not repeats.remaining:
         return True
     heads = dict.fromkeys(known.best, seeds)
-    title = f"{known.study.name}, final models: accuracy on images that they train on"
+    title = f"{known.study.name}, final models: {known.study.objective.column} on images that they train on"
     stage = Stage(title, heads, repeats, without_early_stopping(known.study), merged(planned.data))
     with driver.session() as session:
         if not session.stopped:
@@ -154,7 +154,8 @@ def _look(driver: Driver, record: Writer, again: bool) -> None:
         measures = _measure(planned.study, planned.folder, data, run, models[run.name], test)
         event = {"event": "measured", "opening": known.test.number, "run": run.name, "images": len(test)}
         record.append({**event, "measures": measures})
-        driver.progress.say(f"{run.name}: {measures['cluster_accuracy']:.4f} on {len(test):,} test images")
+        reached = known.study.objective.write(measures[known.study.objective.key])
+        driver.progress.say(f"{run.name}: {reached} on {len(test):,} test images")
 
 
 def _report(results: Results, progress: Progress) -> None:
@@ -205,7 +206,9 @@ def _measure(
     module = design.build()
     module.load_state_dict(checkpoints.load(checkpoint)["state_dict"])
     points_ND = model_config.embed(module, test.images)
-    found = measures.every_epoch(points_ND, torch.from_numpy(test.labels), data.num_classes, spherical=module.spherical)
+    images = EmbeddedImages(points_ND, torch.from_numpy(test.labels), data.num_classes, module.spherical)
+    health = measures.every_epoch(*images.points, spherical=module.spherical)
+    found = objectives.measured(images, study.search.objectives, health)
     if run.index == 1:
         about: dict[str, Any] = {"study": study.name, "trial": run.name, "epoch": run.last_epoch, "seed": run.seed}
         about |= {"configuration": configuration_of(run.name, "final"), "trained_on": "train and validation images"}

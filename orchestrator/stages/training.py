@@ -55,7 +55,7 @@ def _confirm(driver: Driver, session: Session) -> None:
         def dropped(each: Difference) -> None:
             event = {"event": "dropped", "configuration": each.second, "seeds": each.estimate.n, "behind": each.first}
             record.append(event)
-            gap = f"{each.estimate.mean:.4f} behind {each.first}"
+            gap = f"{each.gap} behind {each.first}"
             after = f"after {each.estimate.n} seeds, {gap} (p = {each.p:.2g})"
             driver.progress.say(f"{each.second} is out of the race {after}")
 

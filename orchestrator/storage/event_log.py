@@ -8,13 +8,16 @@ disk, so a crash at any byte loses at most the line that was being written, and 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from lightning_modules import objectives
 from lightning_modules.formats import json_text
+from lightning_modules.objectives.base import Objective
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.storage import events
 from orchestrator.storage.events import Ended, Event
@@ -22,7 +25,7 @@ from orchestrator.storage.events import Ended, Event
 Status = Literal["running"] | Ended
 MOST_BYTES = 2**24  # of a line: a traceback or a thousand configurations need far less
 KNOWN_BY_BYTES = 128  # of the end of what was read: a line ends with its time
-SEPARATION = "val/separation"
+UNTOLD = "accuracy"  # what judges a trial where nobody says; a study whose objective is another says so
 RULE = "every line of a record but an unfinished last one says what happened"
 RESTORE = "put the file back from a copy; without one, to remove the line gives up what it said"
 
@@ -36,7 +39,7 @@ def now() -> str:
 class Trial:
     """What the record says of one trial. status "running" also means interrupted: it has no end yet.
 
-    reason: of its end, or of an interruption by the machine since its last epoch.
+    reason: of its end, or of an interruption by the machine since its last epoch. judged_by: what its objective is.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Trial:
     status: Status = "running"
     reason: str = ""
     epochs: list[Event] = field(default_factory=list)
+    judged_by: Objective = field(default_factory=lambda: objectives.named(UNTOLD))
 
     @property
     def last_epoch(self) -> int:
@@ -77,17 +81,41 @@ class Trial:
         """The objective after the last epoch: what the trial's model is worth, not its luckiest moment."""
         return self.epochs[-1]["objective"] if self.epochs else None
 
+    @property
+    def merit(self) -> float:
+        """Its objective as a number that is higher for the better trial; −∞ before its first epoch."""
+        return self.judged_by.merit(self.epochs[-1]["objective"]) if self.epochs else -math.inf
+
+    @property
+    def reached(self) -> str:
+        """Its objective as people read it."""
+        return self.judged_by.write(self.objective)
+
+    def value_of(self, objective: Objective) -> float:
+        """Another objective after the last epoch; the worst that it can be where it was not to be measured."""
+        if objective == self.judged_by:
+            return float(self.epochs[-1]["objective"])
+        return float(self.epochs[-1]["metrics"].get(objective.metric, objective.worst))
+
+    @property
+    def best_epoch(self) -> Event | None:
+        """The epoch with the best objective, the first of several; None before there is one."""
+        return max(self.epochs, key=lambda row: self.judged_by.merit(row["objective"]), default=None)
+
     def objective_at(self, epoch: int) -> float | None:
         """The objective after an epoch; None where the record does not have it."""
         return next((float(row["objective"]) for row in self.epochs if row["epoch"] == epoch), None)
 
 
-def apply(trials: dict[str, Trial], event: Event) -> None:
-    """Adds what one event tells to the trials that are known. A repeated event changes nothing."""
+def apply(trials: dict[str, Trial], event: Event, objective: Objective | None = None) -> None:
+    """Adds what one event tells to the trials that are known. A repeated event changes nothing.
+
+    objective: what judges a trial that begins.
+    """
     kind, name = event["event"], event["trial"]
     if kind == "start":
         known = {key: event[key] for key in ("head", "index", "seed", "params")}
-        trials.setdefault(name, Trial(name, **known))
+        trials.setdefault(name, Trial(name, **known, judged_by=objective or objectives.named(UNTOLD)))
     elif kind == "epoch" and event["epoch"] > trials[name].last_epoch:
         trials[name].epochs.append(event)
         trials[name].reason = ""
@@ -100,12 +128,12 @@ def apply(trials: dict[str, Trial], event: Event) -> None:
         trials[name].status = event["status"]
 
 
-def replay(events: list[Event]) -> dict[str, Trial]:
+def replay(events: Iterable[Event], objective: Objective | None = None) -> dict[str, Trial]:
     """The trials that a record tells of, in order of their start."""
     trials: dict[str, Trial] = {}
     for event in events:
         if "trial" in event:
-            apply(trials, event)
+            apply(trials, event, objective)
     return trials
 
 
@@ -115,20 +143,23 @@ class Record:
     It is read from where it was read to the last time; whoever appends to it keeps it current, without reading. The
     middle of a record is the truth: a line there that says nothing is never passed over in silence. It is named in
     `damage`, with the lines that rest on it, and only who wants to show what is left goes on without it. An unfinished
-    last line is none: it was being written. search: the trials whose configurations the record repeats.
+    last line is none: it was being written. search: the trials whose configurations the record repeats. objective: what
+    the study is judged by.
     """
 
-    def __init__(self, path: Path, search: Mapping[str, Trial] | None = None) -> None:
+    def __init__(
+        self, path: Path, search: Mapping[str, Trial] | None = None, objective: Objective | None = None
+    ) -> None:
         self.path, self.damage = path, list[Problem]()
         self.events, self.trials = list[Event](), dict[str, Trial]()
         self._position = self._line = 0
         self._read_last = b""  # the end of what was read, by which it is known again
-        self._search = search
+        self._search, self.objective = search, objective or objectives.named(UNTOLD)
 
     def news(self, end: int | None = None) -> Iterator[Event]:
         """The events that came since, up to a size of the file; each is applied to `trials` when it is handed out."""
         for line in self._new_lines(end):
-            event, wrong = _event(line)
+            event, wrong = _event(line, self.objective)
             if event is not None and not (wrong := wrong or self._contradiction(event)):
                 self._add(event)
                 yield event
@@ -148,7 +179,7 @@ class Record:
     def _add(self, event: Event) -> None:
         self.events.append(event)
         if "trial" in event:
-            apply(self.trials, event)
+            apply(self.trials, event, self.objective)
 
     def _passed(self, line: bytes, size: int) -> None:
         """A line of that size in the file is read."""
@@ -206,9 +237,11 @@ class Record:
         self.damage.append(Problem(f"{self.path}:{self._line}", RULE, wrong, RESTORE))
 
 
-def read_events(path: Path, search: Mapping[str, Trial] | None = None) -> list[Event]:
+def read_events(
+    path: Path, search: Mapping[str, Trial] | None = None, objective: Objective | None = None
+) -> list[Event]:
     """All events of a record. Raises CannotRun where one of its lines says nothing."""
-    record = Record(path, search)
+    record = Record(path, search, objective)
     record.catch_up()
     record.require_whole()
     return record.events
@@ -223,7 +256,7 @@ def _line_of(file: IO[bytes]) -> bytes | None:
     return line.removesuffix(b"\n") if rest else None
 
 
-def _event(line: bytes) -> tuple[Event | None, str]:
+def _event(line: bytes, objective: Objective) -> tuple[Event | None, str]:
     """What a line says, and what is wrong with it. An empty one says nothing, and does no harm."""
     if not line:
         return None, ""
@@ -233,4 +266,4 @@ def _event(line: bytes) -> tuple[Event | None, str]:
         event = json_text.parse(line)
     except ValueError as error:
         return None, str(error)
-    return event, events.fault(event)
+    return event, events.fault(event, objective)

@@ -13,11 +13,13 @@ as what was asked for, has no "trial". Further keys are allowed in every event: 
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, TypeAdapter, ValidationError
 
+from lightning_modules.objectives.base import Objective
 from orchestrator.errors import shown
 from orchestrator.files.json_documents import told
 
@@ -30,19 +32,12 @@ Text = Annotated[str, Field(strict=True)]
 Count = Annotated[int, Field(strict=True, ge=0, lt=FEW)]
 Whole = Annotated[int, Field(strict=True, gt=-MOST, lt=MOST)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 Setting = StrictBool | Whole | Number | Annotated[str, Field(max_length=1000)] | None
 
 
 def _moment(written: str) -> str:
     datetime.fromisoformat(written)
     return written
-
-
-def _with_accuracy(measures: dict[str, float]) -> dict[str, float]:
-    if not 0 <= measures.get("cluster_accuracy", -1) <= 1:
-        raise ValueError("cluster_accuracy is a number from 0 to 1")
-    return measures
 
 
 Time = Annotated[str, AfterValidator(_moment)]
@@ -70,7 +65,7 @@ class Epoch(_Said):
     event: Literal["epoch"]
     trial: Name
     epoch: Annotated[Count, Field(ge=1)]
-    objective: Share
+    objective: Number
     metrics: dict[str, Number]
     stops: StrictBool = False
 
@@ -163,7 +158,7 @@ class Measured(_Said):
     opening: Count
     run: Name
     images: Annotated[Count, Field(ge=1)]
-    measures: Annotated[dict[str, Number], AfterValidator(_with_accuracy)]
+    measures: dict[str, Number]
 
 
 Known = Start | Epoch | Placed | Params | Interrupted | End | Asked | Dropped | Opened | Read | Measured
@@ -173,8 +168,11 @@ _KNOWN: TypeAdapter[Any] = TypeAdapter(Annotated[Known, Field(discriminator="eve
 NAMES = tuple(get_args(kind.model_fields["event"].annotation)[0] for kind in get_args(Known))
 
 
-def fault(event: object) -> str:
-    """What is wrong with an event, in words; nothing where it is sound."""
+def fault(event: object, objective: Objective | None = None) -> str:
+    """What is wrong with an event, in words; nothing where it is sound.
+
+    objective: what the study is judged by, where that is known; only values that it can have are sound.
+    """
     if not isinstance(event, dict):
         return f"an event is an object, but this is {shown(event)}"
     if event.get("event") not in NAMES:
@@ -183,4 +181,15 @@ def fault(event: object) -> str:
         _KNOWN.validate_python(event)
     except ValidationError as error:
         return told(error, outer=1)
+    return _beyond(event, objective) if objective else ""
+
+
+def _beyond(event: Event, objective: Objective) -> str:
+    """The value of the objective, where there should be one and it is none."""
+    low, high = objective.bounds
+    if event["event"] == "epoch" and not objective.holds(event["objective"]):
+        value = shown(event["objective"])
+        return f"objective: {objective.label} is a number from {low:g} to {high:g}, but it is {value}"
+    if event["event"] == "measured" and not objective.holds(event["measures"].get(objective.key, math.nan)):
+        return f"measures: {objective.key} is a number from {low:g} to {high:g}"
     return ""

@@ -69,7 +69,7 @@ class Writer:
             raise self._refused
         event = {**event, "time": now()}
         line = json.dumps(event, allow_nan=False).encode()
-        if wrong := events.fault(event):
+        if wrong := events.fault(event, self._record.objective):
             raise ValueError(f"this would be unreadable: {wrong}")
         if self._parts:
             self._parts.append(line + b"\n")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_modules.formats import npy
+from lightning_modules.objectives.base import Objective
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.files import disk, json_documents, scratch
 from orchestrator.files.atomic import remove_left, write_atomic, write_npy
@@ -74,11 +75,11 @@ class StudyFolder:
         """The records, each with the part of the study that it tells of."""
         return {"search": self.trials_file, "confirmation": self.confirmation_file, "final": self.test_file}
 
-    def events(self) -> list[Event]:
-        return read_events(self.trials_file)
+    def events(self, objective: Objective | None = None) -> list[Event]:
+        return read_events(self.trials_file, objective=objective)
 
-    def trials(self) -> dict[str, Trial]:
-        return replay(self.events())
+    def trials(self, objective: Objective | None = None) -> dict[str, Trial]:
+        return replay(self.events(objective), objective)
 
     def driver(self) -> dict[str, Any] | None:
         """Process id, host and start of the driver at work on this study, or None if there is none."""
@@ -125,9 +126,9 @@ class StudyFolder:
         with broken_off(self, goes_on), self._writer(say, state or self.state()) as writer:
             yield writer
 
-    def state(self) -> StudyState:
-        """How far the study is, of which nothing is read yet."""
-        return StudyState(self.records())
+    def state(self, objective: Objective | None = None) -> StudyState:
+        """How far the study is, of which nothing is read yet. objective: what it is judged by."""
+        return StudyState(self.records(), objective)
 
     @contextmanager
     def _writer(self, say: Callable[[str], None], state: StudyState) -> Iterator[Writer]:

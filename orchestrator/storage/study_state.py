@@ -9,17 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from lightning_modules.objectives.base import Objective
 from orchestrator.storage.event_log import Record
 
 
 class StudyState:
-    """The records of a study: of its search, its confirmation and its test. records: their files, in this order."""
+    """The records of a study: of its search, its confirmation and its test. records: their files, in this order.
 
-    def __init__(self, records: Mapping[str, Path]) -> None:
+    objective: what the study is judged by.
+    """
+
+    def __init__(self, records: Mapping[str, Path], objective: Objective | None = None) -> None:
         search, confirmation, test = records.values()
-        self.search = Record(search)
-        self.confirmation = Record(confirmation, self.search.trials)
-        self.test = Record(test, self.search.trials)
+        self.search = Record(search, objective=objective)
+        self.confirmation = Record(confirmation, self.search.trials, objective)
+        self.test = Record(test, self.search.trials, objective)
 
     @property
     def all(self) -> tuple[Record, ...]:

@@ -12,6 +12,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from lightning_modules import objectives
+from orchestrator.errors import did_you_mean
 from search_spaces import distributions
 
 AUTO = "auto"
@@ -72,12 +74,26 @@ def _check_currency(written: Any) -> Any:
     raise PydanticCustomError("space", "{rule}", {"rule": "must be three capital letters, as in ISO 4217", "fix": fix})
 
 
+def _check_objective(written: str) -> str:
+    known = objectives.names()
+    if written in known:
+        return written
+    rule = {"rule": f"must be one of {', '.join(known)}", "fix": did_you_mean(written, known)}
+    raise PydanticCustomError("space", "{rule}", rule)
+
+
+def ranked(written: list[str]) -> list[str]:
+    """Objectives in the order in which they count. Accuracy led the pair in either order when there were only two."""
+    return ["accuracy", "separation"] if written == ["separation", "accuracy"] else written
+
+
 Space = Annotated[Any, BeforeValidator(_check_space)]
 Constant = Annotated[Any, BeforeValidator(_check_constant)]
 WholeOrAuto = Annotated[Any, _whole_or_auto(2**31 - 1)]
 SeedsOrAuto = Annotated[Any, _whole_or_auto(MOST_SEEDS)]
 Currency = Annotated[str, BeforeValidator(_check_currency)]
 Price = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+ObjectiveName = Annotated[str, AfterValidator(_check_objective)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Cores = Annotated[float, Field(ge=SMALLEST_SHARE, le=1e6, allow_inf_nan=False)]

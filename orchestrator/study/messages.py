@@ -8,6 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from lightning_modules import objectives
 from orchestrator.errors import Problem, did_you_mean, shown
 from orchestrator.study.choices import as_written, choice_at
 from orchestrator.study.search_section import Search, in_file
@@ -90,7 +91,7 @@ def _fix(details: ErrorDetails, model: type[BaseModel]) -> str:
     if kind.startswith(("greater_than", "less_than")):
         return "write a number in that range"
     if kind == "too_short":
-        return f"name at least one of {', '.join(HEADS)}" if keys == ("heads",) else "write [accuracy]"
+        return f"name at least one of {', '.join(HEADS)}" if keys == ("heads",) else f"write [{objectives.names()[0]}]"
     if keys == ("heads",) and isinstance(given, list) and _are_heads(given):
         return "write heads: {" + ", ".join(f"{head}: " for head in given) + "}"
     return FIXES.get(kind, "")

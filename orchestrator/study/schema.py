@@ -12,9 +12,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from lightning_modules import objectives
 from lightning_modules.bodies import BODIES
 from lightning_modules.bodies.base import Body
 from lightning_modules.bodies.strided import Strided
+from lightning_modules.objectives.base import Objective
 from orchestrator.files.paths import local
 from orchestrator.study.choices import OneOf
 from orchestrator.study.field_types import AUTO as AUTO
@@ -204,6 +206,16 @@ class Study(Section):
         from orchestrator.study.yaml_file import dump
 
         return dump(self, comment)
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What its embeddings are judged by."""
+        return tuple(map(objectives.named, self.search.objectives))
+
+    @property
+    def objective(self) -> Objective:
+        """What its trials are ranked by: the first of its objectives."""
+        return objectives.named(self.search.objectives[0])
 
     def spaces(self, num_classes: int) -> dict[str, dict[str, Searched]]:
         """For each head, every parameter of it: searched, or constant."""

@@ -72,12 +72,11 @@ def _joint(study: Study) -> Iterable[Problem]:
 
 def _objectives(study: Study) -> Iterable[Problem]:
     search = study.search
-    if search.objectives == ["accuracy"]:
-        return
-    if sorted(search.objectives) != ["accuracy", "separation"]:
-        rule = "the objectives are accuracy, or accuracy and separation"
-        yield Problem("search.objectives", rule, str(search.objectives), "write [accuracy, separation]")
-    elif not (search.scheduler.leaves_alone() and search.sampler.learns_fronts):
+    different = list(dict.fromkeys(search.objectives))
+    if len(different) < len(search.objectives):
+        fix = f"write [{', '.join(different)}]"
+        yield Problem("search.objectives", "each objective is named once", str(search.objectives), fix)
+    elif len(different) > 1 and not (search.scheduler.leaves_alone() and search.sampler.learns_fronts):
         rule = "a front of two objectives needs trials that run to their end and a searcher that learns both"
         learning = one_with(SAMPLERS, lambda each: each.learns_fronts)
         patient = one_with(SCHEDULERS, lambda each: each.leaves_alone())

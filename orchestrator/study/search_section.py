@@ -8,9 +8,17 @@ before there were several of each. Inside, each has its own, and none of another
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, SerializationInfo, ValidationError, model_serializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializationInfo,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails
 
 from lightning_modules.registry import Options, Registry
@@ -21,7 +29,7 @@ from orchestrator.search.schedulers import SCHEDULERS
 from orchestrator.search.schedulers.asha import Asha
 from orchestrator.search.schedulers.base import Scheduler
 from orchestrator.study.field_types import AUTO as AUTO
-from orchestrator.study.field_types import FEW, Constant, Seed, WholeOrAuto
+from orchestrator.study.field_types import FEW, Constant, ObjectiveName, Seed, WholeOrAuto, ranked
 from orchestrator.study.section import Section
 
 CHOSEN: dict[str, Registry[Any]] = {"sampler": SAMPLERS, "scheduler": SCHEDULERS}  # by the field that holds one
@@ -78,12 +86,12 @@ class Search(Section):
     unread: options of samplers and schedulers that are not chosen, as they were written. Nothing reads them, and a plan
     says so; they stay in the file, for whoever changes the scheduler for a try and back.
 
-    joint: one sampler over head and settings, which gives the trials to the heads that promise most. objectives: with
-    separation beside accuracy, the sampler looks for the whole front. allow_unequal: heads may search more than
-    MOST_SEARCHED settings. stalled_after_s: how long a trial may report nothing before its process is ended; 0 is for
-    ever. process_failures: how often a trial that the machine broke off begins again at once. most_failures: how many
-    trials may fail by themselves before the search ends. start_at: configurations that the first trials take, such as
-    --start-from finds.
+    joint: one sampler over head and settings, which gives the trials to the heads that promise most. objectives: files
+    of lightning_modules/objectives; the first ranks, and of several the sampler looks for the whole front.
+    allow_unequal: heads may search more than MOST_SEARCHED settings. stalled_after_s: how long a trial may report
+    nothing before its process is ended; 0 is for ever. process_failures: how often a trial that the machine broke off
+    begins again at once. most_failures: how many trials may fail by themselves before the search ends. start_at:
+    configurations that the first trials take, such as --start-from finds.
     """
 
     trials_per_head: Annotated[int, Field(ge=1, le=100_000)] = 20
@@ -97,7 +105,7 @@ class Search(Section):
     stalled_after_s: WholeOrAuto = AUTO
     most_failures: WholeOrAuto = AUTO
     joint: bool = False
-    objectives: list[Literal["accuracy", "separation"]] = Field(default=["accuracy"], min_length=1)
+    objectives: Annotated[list[ObjectiveName], AfterValidator(ranked)] = Field(default=["accuracy"], min_length=1)
     allow_unequal: bool = False
     start_at: Annotated[dict[str, Annotated[dict[str, Constant], FEW]], FEW] = Field(default={})
 

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from lightning_modules.objectives.base import Objective
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.files.locks import alone
 from orchestrator.selection.results import Results
@@ -46,9 +47,11 @@ class RecordReader:
         self.record.require_whole()
 
 
-def follow(folder: StudyFolder, known: list[int], mirror: Mirror, over: Callable[[float], bool]) -> None:
+def follow(
+    folder: StudyFolder, known: list[int], mirror: Mirror, over: Callable[[float], bool], objective: Objective
+) -> None:
     """Tells the mirror whatever the records have beyond their known sizes, until it is over and all is told."""
-    parts = [RecordReader(job, Record(path)) for job, path in folder.records().items()]
+    parts = [RecordReader(job, Record(path, objective=objective)) for job, path in folder.records().items()]
     for part, size in zip(parts, known, strict=True):
         for _ in part.news(size):
             pass
@@ -74,11 +77,12 @@ def main(root: str, close_s: str, *known: str) -> None:
         return bool(select.select([sys.stdin], [], [], wait_s)[0])  # nothing is written to it: its end is all there is
 
     folder = StudyFolder(Path(root))
-    lock = folder.sync_lock if tracking_mode.mode_of(Results(root).study) == "online" else folder.mirror_lock
+    study = Results(root).study
+    lock = folder.sync_lock if tracking_mode.mode_of(study) == "online" else folder.mirror_lock
     try:
         with alone(lock, Problem(root, "one process at a time sends a study", "another still is at work"), ALONE_S):
             mirror = Mirror(folder, say)
-            follow(folder, [*map(int, known)], mirror, over)
+            follow(folder, [*map(int, known)], mirror, over, study.objective)
             mirror.close(float(close_s))
     except Exception as error:
         refusal = isinstance(error, CannotRun) and error.problems[0].value

@@ -22,23 +22,23 @@ class RunMedia:
 
     labels: NDArray[np.int64]
     frames: dict[int, bytes] = field(default_factory=dict)  # by epoch, PNG
-    objectives: dict[int, float] = field(default_factory=dict)
+    merits: dict[int, float] = field(default_factory=dict)  # higher for the better epoch
     last: Points | None = None
 
     def draw(self, trial: Trial, row: Event, points: Points) -> bytes:
         """The PNG of the embedding after an epoch."""
         from orchestrator.figures.embedding import Panel, embedding_png
 
-        title = f"{trial.name}, epoch {row['epoch']}: {row['objective']:.4f}"
+        title = f"{trial.name}, epoch {row['epoch']}: {trial.judged_by.write(row['objective'])}"
         self.frames[row["epoch"]] = png = embedding_png(Panel(points, self.labels, title))
-        self.objectives[row["epoch"]] = row["objective"]
+        self.merits[row["epoch"]] = trial.judged_by.merit(row["objective"])
         if row["epoch"] == max(self.frames):
             self.last = points
         return png
 
     def recall(self, trial: Trial, folder: StudyFolder) -> None:
         """Draws what is missing: of a trial with many epochs some, evenly spaced, with the best and the last."""
-        best = max(trial.epochs, key=lambda row: float(row["objective"]), default=None)
+        best = trial.best_epoch
         step = -(-len(trial.epochs) // MOST_RECALLED)
         wanted = [row for row in trial.epochs if (trial.last_epoch - row["epoch"]) % max(1, step) == 0 or row is best]
         for row in wanted:
@@ -48,8 +48,8 @@ class RunMedia:
 
     @property
     def best_epoch(self) -> int:
-        """The epoch with the highest objective, the first of several."""
-        return max(sorted(self.objectives), key=lambda epoch: self.objectives[epoch])
+        """The epoch with the best objective, the first of several."""
+        return max(sorted(self.merits), key=lambda epoch: self.merits[epoch])
 
     def animation(self) -> bytes:
         """All frames in order, as a GIF."""

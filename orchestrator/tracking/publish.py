@@ -72,7 +72,7 @@ def _untold(record: Path) -> list[Event]:
 
 
 def _line(results: Results, row: Standing) -> list[Any]:
-    interval = row.interval(results.study.data.validation_images)
+    interval = row.interval(results.support)
     tested = results.test.heads.get(row.head)
     return [
         row.head,

@@ -211,8 +211,7 @@ def row_of(row: Event, job: str) -> dict[str, Any]:
 def summary(trial: Trial, job: str) -> dict[str, Any]:
     """What stands beside a run's last row: how it ended, and its best epoch."""
     found: dict[str, Any] = {"status": SAID[trial.status], "reason": trial.reason}
-    if trial.epochs and job != "final":
-        best = max(trial.epochs, key=lambda row: float(row["objective"]))
+    if (best := trial.best_epoch) and job != "final":
         found |= {"best_objective": best["objective"], "best_epoch": best["epoch"]}
     return found
 

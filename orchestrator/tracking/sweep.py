@@ -108,7 +108,7 @@ def config(study: Study, spaces: Spaces) -> dict[str, Any]:
         "name": study.name,
         "description": study.description,
         "method": "custom",
-        "metric": {"name": "objective", "goal": "maximize"},
+        "metric": {"name": "objective", "goal": study.objective.direction},
         "parameters": {
             "head": {"values": list(spaces)},
             **{name: merged(each).to_wandb() for name, each in named.items()},

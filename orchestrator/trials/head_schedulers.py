@@ -47,7 +47,7 @@ class HeadSchedulers(DriverOnly, TrialScheduler):
 
     def __init__(self, study: Study, spaces: Mapping[str, Space], record: Iterable[Trial] = ()) -> None:
         super().__init__()
-        self._metric = OBJECTIVE
+        self._metric, self._objective = OBJECTIVE, study.objective
         self.stopped: set[str] = set()  # names of the trials that a scheduler ended early
         chosen, epochs = study.search.scheduler, study.training.epochs
         self._by_name = chosen.needs_record
@@ -62,7 +62,11 @@ class HeadSchedulers(DriverOnly, TrialScheduler):
         scheduler, known = self._by_head[trial.head], SimpleNamespace(trial_id=trial.name)
         scheduler.on_trial_add(None, known)
         for row in trial.epochs:
-            scheduler.on_trial_result(None, known, {EPOCH: row["epoch"], OBJECTIVE: row["objective"]})
+            scheduler.on_trial_result(None, known, self._merits({EPOCH: row["epoch"], OBJECTIVE: row["objective"]}))
+
+    def _merits(self, result: dict[str, Any]) -> dict[str, Any]:
+        """A result in which higher is better, whichever way the study's objective goes."""
+        return {**result, OBJECTIVE: self._objective.merit(result[OBJECTIVE])} if OBJECTIVE in result else result
 
     def _for(self, controller: Any, trial: Any) -> tuple[TrialScheduler, Any, Any]:
         """The trial's scheduler, the controller as it should see it, and the trial.
@@ -85,14 +89,14 @@ class HeadSchedulers(DriverOnly, TrialScheduler):
         if OBJECTIVE not in result:  # the last word of a diverged or failed trial
             return decision
         scheduler, view, shown = self._for(tune_controller, trial)
-        decision = scheduler.on_trial_result(view, shown, result)
+        decision = scheduler.on_trial_result(view, shown, self._merits(result))
         if decision == TrialScheduler.STOP:
             self.stopped.add(_name(trial))
         return decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         scheduler, view, shown = self._for(tune_controller, trial)
-        scheduler.on_trial_complete(view, shown, result)
+        scheduler.on_trial_complete(view, shown, self._merits(result))
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         scheduler, view, shown = self._for(tune_controller, trial)

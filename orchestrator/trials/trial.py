@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_modules import objectives
 from lightning_modules.data.splits import TrialData
 from lightning_modules.models.model_config import Blueprint
 from orchestrator.system import fingerprint, interruptions
@@ -37,14 +38,14 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "last.ckpt"
 DEVICES = ("CUDA_VISIBLE_DEVICES", "TPU_VISIBLE_CHIPS")
-OBJECTIVE_METRIC = "val/cluster_accuracy"
 
 
 @dataclass(frozen=True)
 class Task:
     """What all trials of a study have in common.
 
-    sample: the validation images whose embeddings are reported. profiles: what a trial of each head gets.
+    sample: the validation images whose embeddings are reported. objectives: what is measured of them all, the first of
+    which ranks the trial. profiles: what a trial of each head gets.
     says_where: whether a trial reports the node and the devices that it was given. code: the driver's fingerprint.
     """
 
@@ -56,6 +57,7 @@ class Task:
     body_options: dict[str, Any]
     sample: NDArray[np.intp]
     profiles: dict[str, Profile]
+    objectives: tuple[str, ...] = ("accuracy",)
     says_where: bool = False
     code: str = field(default_factory=lambda: fingerprint.of_code())
 
@@ -70,6 +72,7 @@ class Task:
             body_options=study.body.options(),
             sample=sample,
             profiles={head: study.resources.of(head) for head in study.heads},
+            objectives=tuple(study.search.objectives),
             says_where=says_where,
         )
 
@@ -124,6 +127,13 @@ def blueprint(head: str, params: dict[str, Any], data: TrialData, task: Task) ->
         pixel_mean=data.pixel_mean,
         pixel_std=data.pixel_std,
     )
+
+
+def model(head: str, params: dict[str, Any], data: TrialData, task: Task) -> EmbeddingModule:
+    """A configuration as a network with fresh weights, which measures what the study is judged by."""
+    module = blueprint(head, params, data, task).build()
+    module.objectives = task.objectives
+    return module
 
 
 def where() -> dict[str, Any]:
@@ -212,7 +222,7 @@ def fit(
     profile = task.profiles[trial["head"]]
     import_at_once()
     reset_process(trial["seed"], max(1, int(profile.cpu)))
-    module = blueprint(trial["head"], trial["params"], data, task).build()
+    module = model(trial["head"], trial["params"], data, task)
     trainer = trainer_of(profile, task.epochs, _reporter(task, started, report), **together)
     batches = batches_for(module, data, task, trial["seed"])
     with _opened(checkpoint) as path:
@@ -250,11 +260,13 @@ def _reporter(task: Task, started: float, report: Report) -> Any:
     """
     import pytorch_lightning as pl
 
+    objective = objectives.named(task.objectives[0])
+
     class Reporter(pl.Callback):
         CHECK_EVERY_STEPS = 25  # reading a loss waits for the device
 
         def __init__(self) -> None:
-            self.best = -math.inf
+            self.best: float | None = None
             self.times = {"time/setup_s": 0.0}
 
         def state_dict(self) -> dict[str, Any]:
@@ -294,12 +306,15 @@ def _reporter(task: Task, started: float, report: Report) -> Any:
             self.times["time/validation_s"] = validation_s
             if measured["val/non_finite_share"] > 0 or not math.isfinite(measured["train/loss"]):
                 raise Diverged(f"embeddings or loss were not finite after epoch {trainer.current_epoch + 1}")
-            self.best = max(self.best, measured[OBJECTIVE_METRIC])
+            value = measured[objective.metric]
+            if not objective.holds(value):
+                raise Diverged(f"{objective.label} was {value} after epoch {trainer.current_epoch + 1}")
+            self.best = value if self.best is None else max(self.best, value, key=objective.merit)
             sample = pl_module.validation_embeddings[task.sample].cpu().numpy().astype(np.float16)
             return {
                 "epoch": trainer.current_epoch + 1,
-                "objective": measured[OBJECTIVE_METRIC],
-                "metrics": {**measured, "val/cluster_accuracy_best": self.best, **self.times},
+                "objective": value,
+                "metrics": {**measured, f"{objective.metric}_best": self.best, **self.times},
                 "embedding": (sample.shape, sample.tobytes()),
             }
 

@@ -23,11 +23,11 @@ from lightning_modules.data.batches import ImageBatches
 from lightning_modules.data.images import LabelledImages
 from lightning_modules.data.sources import mnist
 from lightning_modules.metrics import pairwise, verification
+from lightning_modules.metrics.proportions import wilson
 from lightning_modules.models import model_config
 from lightning_modules.models.embedder import Embedder
 from lightning_modules.models.gallery import Gallery
 from lightning_modules.models.model_config import Blueprint
-from orchestrator.selection.ranking import wilson
 
 UNSEEN, DIMENSIONS, EPOCHS, SEED = (8, 9), 16, 6, 0
 DRAWS, SHOTS, OWN = 10, 5, 500

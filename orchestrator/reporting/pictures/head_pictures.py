@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lightning_modules.heads.margin_curve import Margin, is_spherical, margin_of
 from lightning_modules.models import model_config
+from lightning_modules.objectives.base import Objective
 from orchestrator.figures import animation, classes, embedding, sphere
 from orchestrator.figures.embedding import Panel
 from orchestrator.figures.style import Picture
@@ -76,7 +77,7 @@ class Best:
 
     @property
     def title(self) -> str:
-        return f"{self.trial.name}, epoch {self.trial.last_epoch}: {self.trial.objective:.4f}"
+        return f"{self.trial.name}, epoch {self.trial.last_epoch}: {self.trial.reached}"
 
     @property
     def number(self) -> str:
@@ -96,18 +97,19 @@ def bests(results: Results) -> list[Best]:
 def side_by_side(results: Results, found: list[Best]) -> Picture:
     """All heads on one sheet."""
     panels = [
-        Panel(best.points, best.labels, f"{best.head}: {best.trial.objective:.4f}\n{_how(best)}", _rays(best))
+        Panel(best.points, best.labels, f"{best.head}: {best.trial.reached}\n{_how(best)}", _rays(best))
         for best in found
     ]
     dimensions, images = results.study.embedding_dim, results.study.data.validation_images
+    objective = results.study.objective
     heading = (
         f"{results.study.name}: {dimensions}-D embeddings of {len(found[0].points):,} validation images, each number a"
-        f" class;\nabove each head its k-means cluster accuracy on all {images:,} (n = 1 run)"
+        f" class;\nabove each head its {objective.in_full} on all {images:,} (n = 1 run)"
     )
     shown = "as it is" if dimensions <= 3 else "in its first three principal components"
     caption = (
         f"The embedding of each head's best trial {shown}, each point an image, each colour and number a class."
-        " Angular heads spread their classes as rays: only the direction counts, so an accuracy by angle can be high"
+        f" Angular heads spread their classes as rays: only the direction counts, so {_good_by_angle(objective)}"
         " where the points of two classes come close near the origin."
     )
     if dimensions <= 3 and any(_rays(best) is not None for best in found):
@@ -134,13 +136,20 @@ def unfolding(best: Best) -> bytes | None:
     for row in best.trial.epochs:
         points = best.results.folder.embedding(best.trial.name, row["epoch"])
         if points is not None:
-            title = f"{best.head}, epoch {row['epoch']}: {row['objective']:.4f}"
+            title = f"{best.head}, epoch {row['epoch']}: {best.trial.judged_by.write(row['objective'])}"
             panels.append(Panel(points, best.labels, title))
     return animation.unfolding(panels) if len(panels) > 1 else None
 
 
 def _how(best: Best) -> str:
     return f"by {'angle' if best.spherical else 'distance'}; {best.trial.name}, epoch {best.trial.last_epoch}"
+
+
+def _good_by_angle(objective: Objective) -> str:
+    if "by angle" not in objective.parts:
+        return "an angular head can be good"
+    article = "an" if objective.column[0] in "aeiou" else "a"
+    return f"{article} {objective.column} by angle can be {'high' if objective.higher_is_better else 'low'}"
 
 
 def _rays(best: Best) -> Array | None:

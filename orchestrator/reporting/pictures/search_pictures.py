@@ -38,27 +38,31 @@ def pictures(results: Results) -> Iterator[Picture]:
 
 
 def _heads(results: Results) -> Picture:
-    images = results.study.data.validation_images
+    images, objective = results.study.data.validation_images, results.study.objective
     rows = []
     for row in results.leaderboard:
         if row.best is None:
             continue
         ranked = ranking.rank(trial for trial in results.trials.values() if trial.head == row.head)
         first, count = ranked[0], row.counts[ranked[0].status]
-        low, high = ranking.wilson(first.objective or 0.0, images)
-        value, others = first.objective or 0.0, results.others(first)
+        value, others = float(first.epochs[-1]["objective"]), results.others(first)
+        low, high = ranking.run_interval(first, results.support) or (value, value)
         rows.append(Interval(row.head, row.head, value, low, high, others, f"best of {count}"))
+    known, side = objective.interval, "below" if objective.higher_is_better else "above"
+    band = (
+        f"The band is the 95% interval for the chance of which {known.over} these were ({known.method}); it does not"
+        " cover the chance of another seed, nor that the best of several trials is partly lucky."
+        if known
+        else "What another seed would have given is not known, and the best of several trials is partly lucky."
+    )
     caption = (
-        f"What the search saw: the best trial of each head, one run each (n = 1), on {images:,} validation images. The"
-        " band is the 95% interval for the chance of which images these were (Wilson); it does not cover the chance of"
-        " another seed, nor that the best of several trials is partly lucky. Ticks are the other trials; those far"
-        " below are cut off."
+        f"What the search saw: the best trial of each head, one run each (n = 1), on {images:,} validation images."
+        f" {band} Ticks are the other trials; those far {side} are cut off."
     )
-    said = "; ".join(f"{row.head} {row.value:.4f}" for row in rows)
-    figure = search.heads(rows, head_styles([*results.study.heads]), "The best trial of each head")
-    return Picture(
-        "accuracy", "Heads side by side", caption, f"Accuracy of the best trial of each head: {said}.", figure
-    )
+    said = "; ".join(f"{row.head} {objective.write(row.value)}" for row in rows)
+    figure = search.heads(rows, head_styles([*results.study.heads]), "The best trial of each head", objective)
+    alt = f"{objective.column_title} of the best trial of each head: {said}."
+    return Picture(objective.name, "Heads side by side", caption, alt, figure)
 
 
 def _progress(results: Results) -> Picture:
@@ -68,14 +72,17 @@ def _progress(results: Results) -> Picture:
         ended = [trial for trial in trials if trial.status in ("completed", "stopped") and trial.epochs]
         points = [(after_min[trial.name, trial.last_epoch], trial.objective or 0.0) for trial in ended]
         series[head] = sorted(points)
+    rises = "rises" if results.study.objective.higher_is_better else "falls"
     caption = (
         "The best objective so far of each head, over its ended trials and over time since the first result (n = 1 run"
-        f" a trial, {results.study.data.validation_images:,} validation images). A line that still rises at the right"
+        f" a trial, {results.study.data.validation_images:,} validation images). A line that still {rises} at the right"
         " would gain from more trials."
     )
     styles = head_styles([*results.study.heads])
-    figure = search.progress(series, styles, f"{results.study.name}: best so far")
-    return Picture("progress", "Best so far", caption, "Step lines of the best accuracy so far of each head.", figure)
+    objective = results.study.objective
+    figure = search.progress(series, styles, f"{results.study.name}: best so far", objective)
+    alt = f"Step lines of the best {objective.column} so far of each head."
+    return Picture("progress", "Best so far", caption, alt, figure)
 
 
 def minutes(events: Iterable[Event]) -> dict[tuple[str, int], float]:
@@ -93,22 +100,21 @@ def minutes(events: Iterable[Event]) -> dict[tuple[str, int], float]:
 
 
 def _curves(results: Results) -> Picture:
-    trials = by_head(results)
+    trials, objective = by_head(results), results.study.objective
     marks = rungs(results)
     stops = ""
     if marks:
         epochs = ", ".join(map(str, marks))
         stops = f" Dotted lines are ASHA's rungs, after epochs {epochs}."
     caption = (
-        f"The cluster accuracy of every one of the {len(results.trials)} trials over the epochs: black the best, blue"
+        f"The {objective.label} of every one of the {len(results.trials)} trials over the epochs: black the best, blue"
         f" those that ran to their end, grey the others (× ended before its time, ▸ still runs).{stops}"
     )
     best = {head: ranked[0] for head, own in trials.items() if (ranked := ranking.rank(own))}
     title = f"{results.study.name}: training curves"
-    figure = search.curves(trials, best, marks, results.study.training.epochs, title)
-    return Picture(
-        "curves", "Training curves", caption, "Accuracy over epochs of every trial, one panel a head.", figure
-    )
+    figure = search.curves(trials, best, marks, results.study.training.epochs, title, objective)
+    alt = f"{objective.column_title} over epochs of every trial, one panel a head."
+    return Picture("curves", "Training curves", caption, alt, figure)
 
 
 def _maps(results: Results) -> Picture | None:
@@ -120,8 +126,10 @@ def _maps(results: Results) -> Picture | None:
         " of each head's trials; ▾ was stopped early, × failed). Dotted lines are the borders of the space. The ring is"
         " the best that ran to its end; if it touches a border, the space may be too narrow."
     )
-    figure = search.maps(by_head(results), axes, f"{results.study.name}: where the trials were")
-    return Picture("maps", "Margins and scales", caption, "Maps of the trials' settings, coloured by accuracy.", figure)
+    objective = results.study.objective
+    figure = search.maps(by_head(results), axes, f"{results.study.name}: where the trials were", objective)
+    alt = f"Maps of the trials' settings, coloured by {objective.column}."
+    return Picture("maps", "Margins and scales", caption, alt, figure)
 
 
 def _axes(results: Results, head: str) -> tuple[Axis, Axis] | None:
@@ -142,12 +150,12 @@ def parallel(results: Results, head: str) -> Picture:
     """Every trial of one head through its settings."""
     space = results.study.searched()[head]
     logs = {name: isinstance(item.parameter, Range) and item.parameter.log for name, item in space.items()}
-    trials = by_head(results)[head]
+    trials, objective = by_head(results)[head], results.study.objective
     caption = (
-        f"Every trial of {head} as a line through its settings to its cluster accuracy; dotted ones did not run to"
+        f"Every trial of {head} as a line through its settings to its {objective.label}; dotted ones did not run to"
         " their end, the thick one is the best. Each axis spans what was tried."
     )
-    figure = search.parallel(head, [*space], logs, trials, f"{head}: {len(trials)} trials")
+    figure = search.parallel(head, [*space], logs, trials, f"{head}: {len(trials)} trials", objective)
     return Picture(
         f"{head}-parallel", "Settings", caption, f"Parallel coordinates of the {len(trials)} trials of {head}.", figure
     )

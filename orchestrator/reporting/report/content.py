@@ -55,6 +55,8 @@ def collect(results: Results) -> dict[str, Any]:
     pictures.sweep(results.folder, drawn | {f"{head['head']}-epochs" for head in heads if head["gif"]})
     return {
         "study": study,
+        "objective": study.objective,
+        "one_run": study.objective.interval,
         "state": tables.state(results),
         "damage": [f"{problem.place}: {problem.value}" for problem in results.damage],
         "written": now()[:16].replace("T", " ") + " UTC",
@@ -140,21 +142,17 @@ def _spaces(results: Results) -> list[tuple[str, str, str, str]]:
 def _standing(results: Results, place: int, row: ranking.Standing) -> dict[str, Any]:
     if row.best is None:
         return {"place": "–", "head": row.head, "trial": None}
+    objective = results.study.objective
     measure = row.confirmed.best.mean_of if row.confirmed else row.best.epochs[-1]["metrics"].get
     return {
         "place": place,
         "head": row.head,
         "trial": row.best.name,
         **verdict.standing(results, row),
-        "by_angle": _number(measure("val/cluster_accuracy_spherical")),
-        "by_distance": _number(measure("val/cluster_accuracy_euclidean")),
+        "parts": [objective.write(measure(f"val/{key}")) for key in objective.parts.values()],
         "note": "" if row.best.status == "completed" else f"{row.best.status} after {row.best.last_epoch} epochs",
         "ties": row.ties,
     }
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
 
 
 def _head(results: Results, head: str, trial: Trial, best: Best | None) -> dict[str, Any]:
@@ -179,7 +177,7 @@ def _head(results: Results, head: str, trial: Trial, best: Best | None) -> dict[
         "settings": [(name, short(value)) for name, value in trial.params.items()],
         "yaml": results.best_yaml(head),
         "command": ours("launch", results.folder.best / f"{head}.yaml"),
-        "measures": words.written(measured),
+        "measures": words.written(measured, results.study.objective),
         "measured_on": f"{analysis['points']:,} validation images" if analysis else "the validation images",
         "pictures": pictures,
         "gif": _data_url(gif, "gif") if gif else None,

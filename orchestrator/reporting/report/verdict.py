@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lightning_modules.objectives.base import Objective
 from orchestrator.reporting import leaderboards
 from orchestrator.selection import boundary_optima, ranking
 from orchestrator.selection.confirmation import Candidate, Confirmed
@@ -15,7 +16,7 @@ from orchestrator.system.commands import ours
 
 def collect(results: Results) -> dict[str, Any]:
     """Tables and sentences, as plain values for the page."""
-    known, test = results.confirmation, results.test
+    known, test, objective = results.confirmation, results.test, results.study.objective
     confirmed = known.heads.values() if known else ()
     rows = [
         {
@@ -23,8 +24,8 @@ def collect(results: Results) -> dict[str, Any]:
             "trial": candidate.trial.name,
             "is_best": candidate is each.best,
             "said": _said(each, candidate, known.dropped if known else {}),
-            "searched": f"{candidate.trial.objective:.4f}",
-            **_written(candidate.estimate),
+            "searched": candidate.trial.reached,
+            **_written(candidate.estimate, objective),
         }
         for each in confirmed
         for candidate in each.candidates
@@ -36,8 +37,8 @@ def collect(results: Results) -> dict[str, Any]:
         "racing": bool(known and known.asked.racing),
         "verdicts": known.verdicts() if known else [],
         "tested": [
-            {"head": head, "trial": scored.trial.name, "images": _interval(scored.by_images)}
-            | _written(scored.estimate)
+            {"head": head, "trial": scored.trial.name, "images": objective.write_interval(scored.by_images)}
+            | _written(scored.estimate, objective)
             for head, scored in test.heads.items()
         ],
         "test_images": next((scored.images for scored in test.heads.values()), 0),
@@ -65,24 +66,18 @@ def _said(head: Confirmed, candidate: Candidate, dropped: Mapping[str, int]) -> 
 def standing(results: Results, row: ranking.Standing) -> dict[str, str]:
     """The figures of one head in the leaderboard: a mean over seeds where it is confirmed, else one run."""
     assert row.best
-    ends = row.interval(results.study.data.validation_images)
     return {
-        "accuracy": f"{row.objective:.4f}",
-        "interval": _interval(ends) if ends else "–",
+        "reached": row.reached,
+        "interval": row.best.judged_by.write_interval(row.interval(results.support)),
         "runs": row.runs,
-        "searched": f"{row.best.objective:.4f}",
+        "searched": row.best.reached,
     }
 
 
-def _written(estimate: MeanEstimate) -> dict[str, str]:
+def _written(estimate: MeanEstimate, objective: Objective) -> dict[str, str]:
     return {
-        "mean": f"{estimate.mean:.4f}",
-        "error": "–" if estimate.standard_error is None else f"{estimate.standard_error:.4f}",
-        "interval": "–" if estimate.interval is None else _interval(estimate.interval),
+        "mean": objective.write(estimate.mean),
+        "error": objective.write(estimate.standard_error),
+        "interval": objective.write_interval(estimate.interval),
         "n": str(estimate.n),
     }
-
-
-def _interval(ends: tuple[float, float]) -> str:
-    """An accuracy is never above 1, whatever the formula of its interval says."""
-    return f"{max(0.0, ends[0]):.4f} – {min(1.0, ends[1]):.4f}"

@@ -1,10 +1,13 @@
-"""What each measure is called, how it is written, and what it means, in the order of the report."""
+"""What each measure is called, how it is written, and what it means; of the objectives, they say it themselves."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+from lightning_modules.objectives import by_key
+from lightning_modules.objectives.base import Objective
 
 
 def _share(value: float) -> str:
@@ -37,9 +40,6 @@ class Measure:
 
 
 MEASURES: Mapping[str, Measure] = {
-    "cluster_accuracy": Measure(
-        "cluster accuracy", _share, "the objective: k-means clusters matched to classes, on the head's own geometry"
-    ),
     "cluster_accuracy_spherical": Measure("… by angle", _share, "k-means on the unit sphere"),
     "cluster_accuracy_euclidean": Measure("… by distance", _share, "k-means on the embedding as it is"),
     "nearest_mean_accuracy": Measure("nearest mean", _share, "points nearest to the mean of their own class"),
@@ -54,7 +54,6 @@ MEASURES: Mapping[str, Measure] = {
     "silhouette": Measure(
         "silhouette", _share, "−1 to 1: how much nearer points are to their own class than to the next"
     ),
-    "separation": Measure("separation", _ratio, "of the two below, the one on the head's own geometry"),
     "separation_ratio": Measure(
         "separation by angle", _ratio, "smallest angle between class means over the 95% angle to the own mean"
     ),
@@ -81,10 +80,22 @@ MEASURES: Mapping[str, Measure] = {
 }
 
 
-def written(measured: Mapping[str, float | None]) -> list[tuple[str, str, str]]:
-    """(label, value, meaning) of all measures that were taken."""
+def measures(judged_by: Objective) -> Mapping[str, Measure]:
+    """All measures in the order of the report: what an objective is stands before its parts, without such first."""
+    found = dict(MEASURES)
+    for key, objective in reversed([*by_key().items()]):
+        meaning = f"the objective: {objective.meaning}" if objective == judged_by else objective.meaning
+        own = {key: Measure(objective.label, objective.write, meaning)}
+        names = list(found)
+        place = min((names.index(part) for part in objective.parts.values()), default=0)
+        found = {name: (own | found)[name] for name in [*names[:place], key, *names[place:]]}
+    return found
+
+
+def written(measured: Mapping[str, float | None], judged_by: Objective) -> list[tuple[str, str, str]]:
+    """(label, value, meaning) of all measures that were taken. judged_by: the study's objective."""
     rows = []
-    for name, measure in MEASURES.items():
+    for name, measure in measures(judged_by).items():
         value = measured.get(name)
         if value is not None:
             rows.append((measure.label, measure.write(value), measure.meaning))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from lightning_modules.heads.margin_curve import margin_of
+from lightning_modules.objectives.accuracy import OBJECTIVE as ACCURACY
 from orchestrator.figures import margins, search
 from orchestrator.figures.search import Axis, Interval
 from orchestrator.figures.style import HEAD_COLOURS, INK, class_colour, head_styles, rendered
@@ -45,7 +46,7 @@ def marked(axes: Any, marker: str) -> list[Any]:
 
 def test_heads_stand_at_their_value_between_the_ends_of_their_interval_the_first_on_top() -> None:
     rows = [interval("arcface", 0.97, 0.95, 0.96), interval("softmax", 0.93, 0.92)]
-    (axes,) = search.heads(rows, STYLES, "title").axes
+    (axes,) = search.heads(rows, STYLES, "title", ACCURACY).axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["arcface\nbest of 2", "softmax\nbest of 1"]
     assert axes.get_ylim()[0] > axes.get_ylim()[1]
     for place, row in enumerate(rows):
@@ -59,7 +60,7 @@ def test_heads_stand_at_their_value_between_the_ends_of_their_interval_the_first
 
 def test_every_interval_fits_and_far_worse_trials_do_not_squeeze_them() -> None:
     rows = [interval("arcface", 0.97, 0.1, 0.96), interval("softmax", 0.93)]
-    low, high = search.heads(rows, STYLES, "title").axes[0].get_xlim()
+    low, high = search.heads(rows, STYLES, "title", ACCURACY).axes[0].get_xlim()
     assert 0.5 < low < 0.91
     assert high > 0.98
 
@@ -67,11 +68,11 @@ def test_every_interval_fits_and_far_worse_trials_do_not_squeeze_them() -> None:
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_an_extreme_value_of_a_single_head_is_drawn(value: float) -> None:
     row = Interval("softmax", "softmax", value, value, value, (value,), "best of 1")
-    assert rendered(search.heads([row], STYLES, "title"), "png", 40)
+    assert rendered(search.heads([row], STYLES, "title", ACCURACY), "png", 40)
 
 
 def curves(*trials: Trial, rungs: tuple[int, ...] = (1, 3), epochs: int = 9, best: Trial | None = None) -> Any:
-    return search.curves({"arcface": trials}, {"arcface": best} if best else {}, rungs, epochs, "title")
+    return search.curves({"arcface": trials}, {"arcface": best} if best else {}, rungs, epochs, "title", ACCURACY)
 
 
 def test_every_trial_is_a_line_through_its_epochs_and_the_best_is_dark() -> None:
@@ -107,7 +108,7 @@ def test_a_trial_of_one_epoch_can_be_seen(status: str, epochs: int) -> None:
 
 @pytest.mark.parametrize("trials", [[], LOST, [*MIXED, *LOST]], ids=["none", "without an epoch", "of every kind"])
 def test_curves_are_drawn_whatever_became_of_the_trials(trials: list[Trial]) -> None:
-    figure = search.curves({"softmax": [], "arcface": trials}, {}, [], 3, "title")
+    figure = search.curves({"softmax": [], "arcface": trials}, {}, [], 3, "title", ACCURACY)
     assert rendered(figure, "png", 40)
 
 
@@ -118,7 +119,7 @@ def steps(axes: Any) -> dict[str, Any]:
 def test_the_best_so_far_never_falls() -> None:
     values = np.random.default_rng(0).uniform(0.5, 0.9, 12)
     series = {"softmax": [(n / 2, value) for n, value in enumerate(values)], "arcface": [(3.0, 0.7)]}
-    left, right = search.progress(series, STYLES, "title").axes
+    left, right = search.progress(series, STYLES, "title", ACCURACY).axes
     for axes, at in ((left, np.arange(1, 13)), (right, np.arange(12) / 2)):
         line = steps(axes)["softmax"]
         assert (np.diff(line.get_ydata()) >= 0).all()
@@ -131,7 +132,7 @@ def test_the_best_so_far_never_falls() -> None:
 
 @pytest.mark.parametrize("series", [{}, {"softmax": [], "arcface": []}, {"softmax": [], "arcface": [(0.0, 0.5)]}])
 def test_progress_is_drawn_before_there_is_any(series: dict[str, Any]) -> None:
-    figure = search.progress(series, STYLES, "title")
+    figure = search.progress(series, STYLES, "title", ACCURACY)
     assert rendered(figure, "png", 40)
 
 
@@ -141,7 +142,7 @@ def points(axes: Any) -> list[tuple[float, float]]:
 
 
 def mapped(trials: list[Trial], x: Axis = MARGIN, y: Axis = SCALE) -> Any:
-    return search.maps({"arcface": trials}, {"arcface": (x, y)}, "title")
+    return search.maps({"arcface": trials}, {"arcface": (x, y)}, "title", ACCURACY)
 
 
 def test_every_trial_that_was_measured_stands_at_its_settings() -> None:
@@ -175,7 +176,7 @@ def test_the_ring_is_around_the_best_that_ran_to_its_end() -> None:
 )
 def test_the_numbers_along_a_map_do_not_overlap(x: Axis, y: Axis) -> None:
     own = [trial(n, [0.9 + n / 50], d=0.3, head_lr=0.1, lr=0.01) for n in range(4)]
-    figure = search.maps(dict.fromkeys("abc", own), dict.fromkeys("abc", (x, y)), "title")
+    figure = search.maps(dict.fromkeys("abc", own), dict.fromkeys("abc", (x, y)), "title", ACCURACY)
     figure.draw_without_rendering()
     for axes in figure.axes[:3]:
         for axis in (axes.xaxis, axes.yaxis):
@@ -195,19 +196,20 @@ def test_the_numbers_along_a_map_do_not_overlap(x: Axis, y: Axis) -> None:
 def test_maps_and_parallel_coordinates_are_drawn_whatever_became_of_the_trials(trials: list[Trial]) -> None:
     assert rendered(mapped(trials), "png", 40)
     logs = {"scale": True}
-    assert rendered(search.parallel("arcface", ["margin_rad", "scale"], logs, trials, "title"), "png", 40)
+    assert rendered(search.parallel("arcface", ["margin_rad", "scale"], logs, trials, "title", ACCURACY), "png", 40)
 
 
 SVG_OF_A_MAP = """
 import hashlib
 from orchestrator.figures import search, style
 from orchestrator.storage.event_log import Trial
+from lightning_modules.objectives.accuracy import OBJECTIVE as ACCURACY
 trials = [
     Trial(str(n), "arcface", n, n, {"m": 0.1 * n, "s": 2.0}, status, "", [{"epoch": 1, "objective": n / 9}])
     for n, status in enumerate(("completed", "stopped", "failed", "running"), start=1)
 ]
 axes = search.Axis("m", 0, 1, False), search.Axis("s", 1, 9, True)
-figure = search.maps({"arcface": trials}, {"arcface": axes}, "")
+figure = search.maps({"arcface": trials}, {"arcface": axes}, "", ACCURACY)
 print(hashlib.sha256(style.rendered(figure, "svg", 40)).hexdigest())
 """
 
@@ -232,7 +234,7 @@ def lines_of(figure: Any, settings: int) -> list[Any]:
 
 def test_parallel_coordinates_lead_each_trial_through_its_settings_to_its_accuracy() -> None:
     trials = [trial(0, [0.5], scale=10.0), trial(1, [0.6], scale=100.0), trial(2, [0.9], "stopped", scale=1000.0)]
-    figure = search.parallel("arcface", ["margin_rad", "scale"], {"scale": True}, trials, "title")
+    figure = search.parallel("arcface", ["margin_rad", "scale"], {"scale": True}, trials, "title", ACCURACY)
     heights = sorted(tuple(line.get_ydata()) for line in lines_of(figure, 2))
     assert heights == [pytest.approx((0, 0, 0)), pytest.approx((0.5, 0.5, 0.25)), pytest.approx((1, 1, 1))]
     words = {text.get_text() for text in figure.axes[0].texts}
@@ -242,7 +244,7 @@ def test_parallel_coordinates_lead_each_trial_through_its_settings_to_its_accura
 
 def test_the_thick_line_is_the_best_that_ran_to_its_end() -> None:
     trials = [trial(0, [0.5]), trial(1, [0.7]), trial(2, [0.9], "stopped"), trial(3, [0.95], "running")]
-    lines = lines_of(search.parallel("arcface", ["margin_rad"], {}, trials, "title"), 1)
+    lines = lines_of(search.parallel("arcface", ["margin_rad"], {}, trials, "title", ACCURACY), 1)
     (thick,) = [line for line in lines if line.get_linewidth() == max(each.get_linewidth() for each in lines)]
     assert thick.get_ydata()[0] == pytest.approx(1 / 3)
     assert thick.get_linestyle() == "-"
@@ -253,7 +255,7 @@ def test_choices_stand_in_words_and_a_setting_that_was_not_read_below_the_axis()
         trial(0, [0.5], mining="semi_hard", normalise=True),
         trial(1, [0.6], mining="batch_all", normalise=False, crossover=2),
     ]
-    figure = search.parallel("triplet", ["mining", "normalise", "crossover"], {}, trials, "title")
+    figure = search.parallel("triplet", ["mining", "normalise", "crossover"], {}, trials, "title", ACCURACY)
     assert {"semi_hard", "batch_all", "True", "False"} <= {text.get_text() for text in figure.axes[0].texts}
     first, second = sorted((tuple(line.get_ydata()) for line in lines_of(figure, 3)), key=lambda heights: -heights[0])
     assert first[:2] == (1, 1)

@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.table import Table
 from typer.testing import CliRunner
 
+from lightning_modules.metrics.proportions import wilson
 from orchestrator.cli import app
 from orchestrator.errors import CannotRun
 from orchestrator.files.atomic import write_atomic
 from orchestrator.reporting.comparison import Comparison
-from orchestrator.selection.ranking import wilson
 from orchestrator.selection.results import Results
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.study.schema import Study
@@ -149,7 +149,7 @@ def test_a_head_that_only_one_study_has_is_a_difference(compared: Folders) -> No
 @pytest.mark.parametrize(("key", "value"), [("validation_images", 20), ("split_seed", 1)])
 def test_accuracies_on_different_images_are_warned_of(compared: Folders, key: str, value: int) -> None:
     found = compared({"name": "one"}, {"name": "two", "data": {key: value}})
-    assert found.warnings == [f"data.{key} differs: their accuracies are on different images"]
+    assert found.warnings == [f"data.{key} differs: their numbers are on different images"]
     assert f"warning   data.{key} differs" in printed(found.table())
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from lightning_modules.objectives.separation import OBJECTIVE as SEPARATION
 from orchestrator.errors import StudyError
-from orchestrator.search.allocation import SEPARATION, Assignment, Contest
+from orchestrator.search.allocation import Assignment, Contest
 from orchestrator.storage.event_log import Trial
 from orchestrator.study.schema import Study
 from search_spaces.configurations import Searched, starting_point
@@ -38,7 +39,7 @@ def play(
         (accuracy, separation), status = objectives(given), fate(given)
         rows: list[dict[str, Any]] = []
         if status != "failed":
-            rows = [{"epoch": 1, "objective": accuracy, "metrics": {SEPARATION: separation}}]
+            rows = [{"epoch": 1, "objective": accuracy, "metrics": {SEPARATION.metric: separation}}]
             contest.epoch(given.name, rows[0])
         contest.end(given.name, status)
         known = (given.name, given.head, given.index, given.seed, given.params)
@@ -258,10 +259,12 @@ WRONG = [
         "search.objectives", "a searcher that learns both", "searcher: tpe",
     ),
     (
-        "search: {objectives: [separation], scheduler: none}",
-        "search.objectives", "accuracy, or accuracy and separation", "[accuracy, separation]",
+        "search: {objectives: [accuracy, accuracy], scheduler: none}",
+        "search.objectives", "each objective is named once", "write [accuracy]",
     ),
-    ("search: {objectives: [accuracy, accuracy], scheduler: none}", "search.objectives", "accuracy and separation", ""),
+    ("search: {objectives: [acuracy]}", "search.objectives.0", "one of accuracy, separation", "did you mean accuracy?"),
+    ("search: {objectives: [map]}", "search.objectives.0", "one of accuracy", "there are accuracy, separation"),
+    ("search: {objectives: []}", "search.objectives", "at least one", "write [accuracy]"),
     (START % "cosfase: {scale: 8.0}", "search.start_at.cosfase", "heads of its own", "did you mean cosface?"),
     (START % "softmax: {lr: 0.1}", "search.start_at.softmax", "heads of its own", "there are arcface, cosface"),
     (START % "arcface: {margin: 0.3}", "search.start_at.arcface.margin", "no such setting", "margin_rad"),
@@ -290,6 +293,7 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path, text: str, place: str, r
         "{joint: true, searcher: random, scheduler: none}",
         "{joint: true, objectives: [separation, accuracy], scheduler: none}",
         "{objectives: [accuracy, separation], scheduler: none, searcher: random}",
+        "{objectives: [separation], scheduler: asha, searcher: grid}",
         "{start_at: {arcface: {margin_rad: 0.3, lr: 0.1}, cosface: {}}}",
     ],
 )

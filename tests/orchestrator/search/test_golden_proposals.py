@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from lightning_modules.objectives.separation import OBJECTIVE as SEPARATION
 from orchestrator.search.allocation import Contest
-from orchestrator.storage.event_log import SEPARATION, Trial
+from orchestrator.storage.event_log import Trial
 from orchestrator.study.schema import Study
 
 GOLDEN = Path(__file__).with_name("golden_proposals.json")
@@ -40,7 +41,7 @@ def play(contest: Contest, most: int = 10**6) -> list[Trial]:
         status = FATES[given.seed % len(FATES)]
         objective = 1 - abs(given.params["lr"] - 0.01) * 9 - given.params["weight_decay"]
         rows = [
-            {"epoch": epoch, "objective": objective * epoch / 2, "metrics": {SEPARATION: objective / epoch}}
+            {"epoch": epoch, "objective": objective * epoch / 2, "metrics": {SEPARATION.metric: objective / epoch}}
             for epoch in range(1, 1 if status == "failed" else 3)
         ]
         for row in rows:

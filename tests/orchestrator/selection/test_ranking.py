@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from typing import Any
 
@@ -11,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from orchestrator.selection.ranking import leaderboard, rank, standing, wilson
+from lightning_modules.metrics.proportions import wilson
+from orchestrator.selection.ranking import leaderboard, rank, standing
 from orchestrator.storage.event_log import Trial
 
 
@@ -61,7 +63,7 @@ def test_the_order_in_which_trials_come_does_not_matter() -> None:
 def test_a_head_without_a_candidate_has_no_best() -> None:
     row = standing("arcface", [trial(0, [], "failed"), trial(1, [0.5], "running")])
     assert (row.best, row.ties, row.counts) == (None, (), {"failed": 1, "running": 1})
-    assert row.objective == float("-inf")
+    assert row.merit == -math.inf
 
 
 def test_an_objective_of_zero_is_one() -> None:

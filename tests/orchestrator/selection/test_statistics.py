@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from lightning_modules.objectives.accuracy import OBJECTIVE as ACCURACY
 from orchestrator.selection.statistics import (
     Difference,
     MeanEstimate,
@@ -46,7 +47,7 @@ def test_one_run_has_no_interval() -> None:
     found = MeanEstimate.of([0.9])
     assert found == MeanEstimate(1, 0.9, None, None)
     assert found.interval is None
-    assert str(found) == "0.9000 (n = 1)"
+    assert found.written(ACCURACY) == "0.9000 (n = 1)"
 
 
 def test_equal_runs_have_an_interval_of_no_width() -> None:
@@ -61,7 +62,7 @@ def test_no_run_is_no_estimate() -> None:
 
 def test_an_estimate_says_its_mean_its_interval_and_its_n() -> None:
     half = stats.t.ppf(0.975, 4) * stats.sem(ACCURACIES)
-    assert str(MeanEstimate.of(ACCURACIES)) == f"0.9547 ± {half:.4f} (n = 5)"
+    assert MeanEstimate.of(ACCURACIES).written(ACCURACY) == f"0.9547 ± {half:.4f} (n = 5)"
 
 
 @given(st.lists(st.integers(-1000, 1000), min_size=2, max_size=40), st.integers(-500, 500))
@@ -125,16 +126,16 @@ def scores(*values: float, first_seed: int = 0) -> dict[int, float]:
 
 def test_only_seeds_that_both_have_are_compared() -> None:
     known = {"a": scores(0.9, 0.8, 0.7), "b": scores(0.6, 0.7, 0.1, first_seed=1)}
-    (found,) = differences(known, [("a", "b")])
+    (found,) = differences(known, [("a", "b")], ACCURACY)
     assert found.estimate == MeanEstimate.of([0.8 - 0.6, 0.7 - 0.7])
     assert found.p == pytest.approx(paired_p([0.8 - 0.6, 0.0]))
-    assert differences(known | {"c": scores(0.5, first_seed=9)}, [("a", "c"), ("b", "c")]) == []
+    assert differences(known | {"c": scores(0.5, first_seed=9)}, [("a", "c"), ("b", "c")], ACCURACY) == []
 
 
 def test_p_is_corrected_for_all_pairs() -> None:
     drawn = np.random.default_rng(1).normal([0.95, 0.953, 0.957], 0.002, (6, 3)).T
     known = {name: scores(*values) for name, values in zip("abc", drawn.tolist(), strict=True)}
-    found = all_differences(known)
+    found = all_differences(known, ACCURACY)
     assert [(each.first, each.second) for each in found] == [("a", "b"), ("a", "c"), ("b", "c")]
     raw = [stats.ttest_rel(drawn["abc".index(x)], drawn["abc".index(y)]).pvalue for x, y in ("ab", "ac", "bc")]
     assert [each.p for each in found] == pytest.approx(holm(raw))
@@ -142,7 +143,9 @@ def test_p_is_corrected_for_all_pairs() -> None:
 
 
 def difference(mean: float, p: float, n: int = 5, **names: Any) -> Difference:
-    return Difference(names.get("first", "arcface"), names.get("second", "cosface"), MeanEstimate(n, mean, 0.1, 0.2), p)
+    return Difference(
+        names.get("first", "arcface"), names.get("second", "cosface"), MeanEstimate(n, mean, 0.1, 0.2), p, ACCURACY
+    )
 
 
 @pytest.mark.parametrize(
@@ -168,6 +171,6 @@ def test_verdicts_name_what_is_apart_and_then_say_that_nothing_else_is() -> None
 
 
 def test_a_single_seed_tells_nothing_apart() -> None:
-    (found,) = all_differences({"arcface": {1: 0.99}, "cosface": {1: 0.5}})
+    (found,) = all_differences({"arcface": {1: 0.99}, "cosface": {1: 0.5}}, ACCURACY)
     assert not found.significant
     assert str(found) == "arcface and cosface cannot be told apart at n = 1 (p = 1)"

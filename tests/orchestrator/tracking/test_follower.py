@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lightning_modules.objectives.accuracy import OBJECTIVE as ACCURACY
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.files.locks import alone
 from orchestrator.selection.results import Results
@@ -51,7 +52,7 @@ def told_of(folder: StudyFolder, known: list[int], *steps: Callable[[], object])
             left.pop(0)()
         return not left
 
-    follow(folder, known, told, over)  # type: ignore[arg-type]
+    follow(folder, known, told, over, ACCURACY)  # type: ignore[arg-type]
     return told.events
 
 
@@ -93,7 +94,7 @@ def test_a_line_is_told_when_it_is_whole(make_folder: MakeFolder) -> None:
         folder.trials_file.write_bytes(content[: cuts[len(seen) - 1]])
         return len(seen) == len(cuts)
 
-    follow(folder, [0, 0, 0], told, over)  # type: ignore[arg-type]
+    follow(folder, [0, 0, 0], told, over, ACCURACY)  # type: ignore[arg-type]
     assert len(told.events) == content.count(b"\n")
     assert seen == [content[:cut].count(b"\n") for cut in [0, *cuts[:-1]]]
 

@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lightning_modules.metrics.proportions import wilson
+from lightning_modules.objectives.accuracy import OBJECTIVE as ACCURACY
 from orchestrator.errors import CannotRun
 from orchestrator.files.atomic import write_atomic
 from orchestrator.reporting import tables
 from orchestrator.reporting.pictures import head_pictures
 from orchestrator.reporting.report import content, words
 from orchestrator.reporting.report.content import collect
-from orchestrator.reporting.report.words import MEASURES, written
-from orchestrator.selection.ranking import wilson
+from orchestrator.reporting.report.words import measures, written
 from orchestrator.selection.results import Results
 from orchestrator.storage.study_folder import StudyFolder
 
@@ -54,12 +55,13 @@ def test_the_words_know_exactly_the_measures_that_are_taken(made_study: Callable
             analysis = results.analysis(head)
             assert analysis
             taken |= set(analysis["measures"])
-    assert taken == set(MEASURES)
+    assert taken == set(measures(ACCURACY))
 
 
 def test_every_measure_has_a_name_of_its_own_and_a_meaning() -> None:
-    assert all(measure.label and measure.meaning for measure in MEASURES.values())
-    labels = [measure.label for measure in MEASURES.values() if not measure.label.startswith("…")]
+    known = measures(ACCURACY).values()
+    assert all(measure.label and measure.meaning for measure in known)
+    labels = [measure.label for measure in known if not measure.label.startswith("…")]
     assert len(set(labels)) == len(labels)
 
 
@@ -75,8 +77,9 @@ def test_every_measure_has_a_name_of_its_own_and_a_meaning() -> None:
     ],
 )
 def test_a_measure_is_written_in_its_unit(name: str, value: float, text: str) -> None:
-    ((label, shown, meaning),) = written({name: value, "unknown": 1.0, "ami": None})
-    assert (label, shown, meaning) == (MEASURES[name].label, text, MEASURES[name].meaning)
+    ((label, shown, meaning),) = written({name: value, "unknown": 1.0, "ami": None}, ACCURACY)
+    known = measures(ACCURACY)[name]
+    assert (label, shown, meaning) == (known.label, text, known.meaning)
 
 
 def test_every_measure_of_a_head_is_told(made_study: Callable[..., Results]) -> None:
@@ -87,7 +90,7 @@ def test_every_measure_of_a_head_is_told(made_study: Callable[..., Results]) -> 
         known = [name for name, value in analysis["measures"].items() if value is not None]
         assert len(told["measures"]) == len(known) > 20
         assert told["measured_on"] == "80 validation images"
-        assert ("accuracy", "0.9000") in told.items()
+        assert ("reached", "0.9000") in told.items()
 
 
 def test_before_the_end_the_last_epochs_own_measures_are_told(told: dict[str, Any]) -> None:
@@ -101,8 +104,8 @@ def test_the_leaderboard_is_the_results_own_with_its_intervals(told: dict[str, A
     arcface, softmax, cosface = told["leaderboard"]
     low, high = wilson(0.7, 80)
     assert softmax == {
-        "place": 2, "head": "softmax", "trial": "softmax-000", "accuracy": "0.7000",
-        "interval": f"{low:.4f} – {high:.4f}", "by_angle": "0.7000", "by_distance": "0.6900", "note": "",
+        "place": 2, "head": "softmax", "trial": "softmax-000", "reached": "0.7000",
+        "interval": f"{low:.4f} – {high:.4f}", "parts": ["0.7000", "0.6900"], "note": "",
         "runs": "1, best of 2", "searched": "0.7000",
         "ties": ("softmax-001",),
     }  # fmt: skip
@@ -276,10 +279,11 @@ def test_a_folder_that_is_no_study_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_words_are_in_the_order_of_the_report() -> None:
-    names = [*words.MEASURES]
+    known = words.measures(ACCURACY)
+    names = [*known]
     assert names[:3] == ["cluster_accuracy", "cluster_accuracy_spherical", "cluster_accuracy_euclidean"]
-    assert [label for label, _, _ in written(dict.fromkeys(reversed(names), 1.0))] == [
-        MEASURES[name].label for name in names
+    assert [label for label, _, _ in written(dict.fromkeys(reversed(names), 1.0), ACCURACY)] == [
+        known[name].label for name in names
     ]
 
 

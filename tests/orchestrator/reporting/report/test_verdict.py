@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from scipy import stats
 
+from lightning_modules.metrics.proportions import wilson
 from orchestrator.reporting import report
 from orchestrator.reporting.pictures import head_pictures, verdict_pictures
 from orchestrator.reporting.report import verdict
-from orchestrator.selection.ranking import wilson
 from orchestrator.selection.results import Results
 from orchestrator.storage.study_folder import StudyFolder
 
@@ -75,7 +75,7 @@ def test_the_leaderboard_shows_means_and_what_the_search_saw(sure: StudyFolder) 
     results = Results(sure.root)
     shown = {row.head: verdict.standing(results, row) for row in results.leaderboard}
     assert [*shown] == ["arcface", "softmax"]
-    assert shown["arcface"]["accuracy"] == "0.9200"
+    assert shown["arcface"]["reached"] == "0.9200"
     assert (shown["arcface"]["searched"], shown["arcface"]["runs"]) == ("0.7000", "3 fresh seeds")
 
 
