@@ -43,13 +43,12 @@ def runs(s3: str, monkeypatch: pytest.MonkeyPatch, machine: Callable[[str], None
 @pytest.fixture
 def google_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, machine: Callable[[str], None]) -> Iterator[str]:
     """The same at a server of its own that speaks as Google's storage does, in a bucket of that name."""
-    from gcp_storage_emulator.server import create_server
+    from tests import google_server
 
-    server = create_server("127.0.0.1", 0, in_memory=True, default_bucket="bucket")
-    server.start()
+    server, address = google_server.create("bucket")
     key = tmp_path / "google.json"
     key.write_text(json.dumps(service_account()))
-    monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", f"http://127.0.0.1:{server._api._httpd.server_port}")
+    monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", address)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
     machine("here")
     yield "gs://bucket/runs"

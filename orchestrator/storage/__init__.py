@@ -1,4 +1,4 @@
-"""Studies in a bucket, s3:// or gs://: where their folders lie is one more address, and nothing else changes.
+"""Studies in a bucket, s3://, gs:// or abfs://: where their folders lie is one more address, and nothing else changes.
 
     study's folder ─ the working copy on this machine ─ bucket_sync ─ bucket
 

@@ -132,6 +132,10 @@ class BucketSync:
             for name in set(self._names()) - set(wanted):
                 (self.root / name).unlink()
 
+    def pull_record(self, record: str) -> None:
+        """Makes one record of the copy what the bucket has."""
+        self._pull_record(record, self.bucket.objects(record))
+
     def push(self) -> None:
         """Sends what differs, but for the records: they are there already."""
         there = self.bucket.objects()

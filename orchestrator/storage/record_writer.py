@@ -43,6 +43,10 @@ class Writer:
         self._record, self._file, self._lease = record, file, lease
         self._parts = Parts(lease, Path(file.name)) if lease else None
         self._refused: OSError | None = None
+        if self._parts:
+            self._put_on_disk(self._parts.begin())
+            record.catch_up()  # it may have come down anew
+            record.require_whole()
 
     @classmethod
     @contextmanager

@@ -28,6 +28,9 @@ HEAVY = {
     "onnxscript",
     "optuna_dashboard",
     "pyarrow",
+    "obstore",
+    "botocore",
+    "google",
     "wandb_workspaces",
 }
 HEAVY_AT_ONCE = (  # what is only imported by whoever is about to need it; all else answers in a fraction of a second

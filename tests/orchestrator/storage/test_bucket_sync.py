@@ -23,7 +23,6 @@ Machine = Callable[[str], None]
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bucket, "PAUSES_S", ())
-    monkeypatch.setattr("orchestrator.storage.lease.SETTLE_S", 0.0)
 
 
 def event(number: int) -> dict[str, Any]:

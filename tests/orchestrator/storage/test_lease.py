@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import random
+import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import obstore
 import pytest
+from obstore.exceptions import GenericError
 
 from orchestrator.errors import CannotRun
 from orchestrator.files import scratch
-from orchestrator.storage import lease
+from orchestrator.storage import conditional_writes, lease, log_parts
 from orchestrator.storage.bucket import Bucket
-from orchestrator.storage.bucket_sync import here, inside
+from orchestrator.storage.bucket_sync import BucketSync, here, inside
 from orchestrator.storage.study_folder import StudyFolder, request_stop
 
 EVENT = {"event": "start", "trial": "a-000", "head": "a", "index": 0, "seed": 0, "params": {}}
@@ -20,7 +26,6 @@ Machine = Callable[[str], None]
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "SETTLE_S", 0.0)
     monkeypatch.setattr(lease, "LOOK_S", 0.2)
     monkeypatch.setattr(lease, "RENEW_S", 0.4)
 
@@ -112,8 +117,8 @@ def test_a_driver_that_was_passed_over_writes_no_more(
         machine("there")
         other = study(runs)
         assert other.home
-        lease.Lease(other.home, {"pid": 2, "host": "there", "started": "now"}, other.stop_file, print)._write()
-        monkeypatch.setattr(lease, "LEASE_S", 0.0)
+        monkeypatch.setattr(lease, "LEASE_S", -1.0)
+        lease.Lease(other.home, {"pid": 2, "host": "there", "started": "now"}, other.stop_file, print).take()
         with pytest.raises(CannotRun, match="another one has taken over"):
             suspended.append(EVENT)
         assert folder.stop_file.exists()
@@ -145,3 +150,109 @@ def test_what_changes_goes_up_while_it_works(runs: str, monkeypatch: pytest.Monk
         while Bucket(f"{runs}/study").read("report.html") != b"page":
             assert time.monotonic() < end, "nothing was sent"
             time.sleep(0.05)
+
+
+def test_of_two_who_want_the_lease_at_once_one_has_it(
+    runs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred times, with writes that take as long as they like."""
+    monkeypatch.setattr(lease, "LOOK_S", 0.01)
+    monkeypatch.setattr(conditional_writes, "require", lambda *given: None)
+    put, delays = obstore.put, random.Random(0)
+
+    def slow(*given: Any, **more: Any) -> Any:
+        time.sleep(delays.uniform(0, 0.02))
+        return put(*given, **more)
+
+    monkeypatch.setattr(obstore, "put", slow)
+    for number in range(100):
+        assert len(race(f"{runs}/study-{number}", tmp_path / str(number))) == 1
+
+
+def race(uri: str, root: Path) -> list[str]:
+    """Who has the lease of two that want it at once."""
+    begin, others, winners = threading.Barrier(2), threading.Semaphore(0), list[str]()
+
+    def want(name: str) -> None:
+        (root / name).mkdir(parents=True)
+        driver = {"pid": 1, "host": name, "started": "now"}
+        mine = lease.Lease(BucketSync(root / name, uri, name), driver, root / name / "stop", lambda said: None)
+        begin.wait()
+        try:
+            mine.take()
+            winners.append(name)
+            while not others.acquire(timeout=0.01):
+                mine.check(sure=True)
+        except CannotRun:
+            pass
+        finally:
+            others.release()
+
+    threads = [threading.Thread(target=want, args=(name,)) for name in ("a", "b")]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    return winners
+
+
+@pytest.mark.parametrize("part_bytes", [1, 2**16])
+def test_a_driver_that_wakes_in_the_middle_of_a_write_overwrites_nothing(
+    runs: str, machine: Machine, monkeypatch: pytest.MonkeyPatch, part_bytes: int
+) -> None:
+    """It had looked at its lease before it was suspended; another has taken over, and not written an event yet."""
+    monkeypatch.setattr(log_parts, "PART_BYTES", part_bytes)
+    with study(runs).writer() as suspended:
+        suspended.append(EVENT)
+        assert suspended._lease
+        monkeypatch.setattr(suspended._lease, "check", lambda sure=False: None)
+        machine("there")
+        with monkeypatch.context() as patch:
+            patch.setattr(lease, "LEASE_S", -1.0)
+            passed_over = study(runs).writer()
+            writer = passed_over.__enter__()
+        with pytest.raises(CannotRun, match="someone else has written into the record"):
+            suspended.append(EVENT | {"trial": "late"})
+        writer.append(EVENT | {"trial": "b-000"})
+        passed_over.__exit__(None, None, None)
+    machine("a third one")
+    assert [event["trial"] for event in study(runs).events()] == ["a-000", "b-000"]
+
+
+def test_a_lease_whose_answer_was_lost_is_still_ours(runs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, put, lost = study(runs), obstore.put, iter([True])
+
+    def unheard(*given: Any, **more: Any) -> Any:
+        answer = put(*given, **more)
+        if next(lost, False):
+            raise GenericError("connection reset")
+        return answer
+
+    with folder.writer() as writer:
+        assert writer._lease
+        monkeypatch.setattr(obstore, "put", unheard)
+        with pytest.raises(CannotRun, match="connection reset"):
+            writer._lease.check(sure=True)
+        writer._lease.check(sure=True)
+        writer.append(EVENT)
+
+
+@pytest.mark.parametrize("answer", ["it writes all the same", "501 Not Implemented"])
+def test_a_bucket_that_overlooks_conditions_is_refused(runs: str, monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    put = obstore.put
+
+    def unconditional(*given: Any, mode: Any = None, **more: Any) -> Any:
+        if mode and answer.startswith("501"):
+            raise GenericError(answer)
+        return put(*given, **more)
+
+    monkeypatch.setattr(obstore, "put", unconditional)
+    folder = study(runs)
+    with (
+        pytest.raises(CannotRun, match="a bucket in which studies run writes on a condition") as refused,
+        folder.writer(),
+    ):
+        pass
+    assert ("501" in str(refused.value)) == answer.startswith("501")
+    assert f"orchestrator fetch {runs}/study" in refused.value.problems[-1].fix
+    assert Bucket(f"{runs}/study").objects() == {}
