@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -313,38 +311,6 @@ def test_export_says_what_it_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (told.exit_code, json.loads(told.stdout)["files"]) == (0, ["config.json", "model.onnx"])
     assert str(tmp_path / "out") in run("export", tmp_path / "model", "--out", tmp_path / "out").stdout
     assert asked == [(tmp_path / "model", tmp_path / "out")] * 2
-
-
-def test_help_loads_nothing_heavy() -> None:
-    code = (
-        "import sys\n"
-        "from orchestrator.cli import app\n"
-        "try:\n    app(['launch', '--help'])\n"
-        "except SystemExit as end:\n    print(end.code)\n"
-        "heavy = {'torch', 'ray', 'pytorch_lightning', 'wandb', 'matplotlib', 'optuna', 'scipy', 'numpy'}\n"
-        "print(sorted(heavy & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-2:] == ["0", "[]"]
-
-
-def test_nothing_is_searched_for_garbage_at_the_exit() -> None:
-    code = (
-        "import atexit, gc, sys\n"
-        "atexit.register(lambda: print(gc.get_freeze_count() > 0))\n"  # after all that is registered later
-        "from orchestrator.cli import main\n"
-        "sys.argv[1:] = ['--version']\n"
-        "main()"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[1:] == ["True"]
-
-
-def test_the_package_runs_as_a_module(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "orchestrator", "status", str(tmp_path / "nowhere")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (4, "")
-    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EACCES])
