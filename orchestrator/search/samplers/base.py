@@ -31,7 +31,10 @@ class Proposer(Protocol):
         """
 
     def learn(self, name: str, epochs: Curve, finished: bool, others: Sequence[float] = ()) -> None:
-        """What trial `name` reached. finished: it was not stopped early. others: in the objectives after the first."""
+        """What trial `name` reached, where higher is better in each objective.
+
+        finished: it was not stopped early. others: what it reached in the objectives after the first.
+        """
 
     def fail(self, name: str) -> None:
         """Trial `name` reached nothing."""

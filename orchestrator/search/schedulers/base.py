@@ -39,7 +39,10 @@ class Scheduler(Options, ABC):
 
     @abstractmethod
     def for_tune(self, space: Space, epochs: int) -> Any:
-        """Ray Tune's scheduler for the trials of one head, or of all heads of a joint search, whose space is empty."""
+        """Ray Tune's scheduler for the trials of one head, or of all heads of a joint search, whose space is empty.
+
+        It is told of `report_keys`' EPOCH and OBJECTIVE after each epoch; higher objectives are better.
+        """
 
     def rungs(self, epochs: int) -> list[int]:
         """The epochs after which it compares trials and may stop some."""
