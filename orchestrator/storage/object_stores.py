@@ -21,18 +21,24 @@ from urllib.request import Request, urlopen
 if TYPE_CHECKING:
     from obstore.store import AzureStore, GCSStore, S3Store
 
-OPTIONS = {  # what pyarrow knows of; the names that are not read here do not matter to whole objects
-    "s3": "region scheme endpoint_override force_virtual_addressing allow_bucket_creation allow_bucket_deletion "
-    "allow_delayed_open background_writes check_directory_existence_before_creation",
+OPTIONS = {  # those that pyarrow knows; the ones that are not read here do not matter to whole objects
+    "s3": "region scheme endpoint_override tls_ca_file_path tls_verify_certificates allow_bucket_creation "
+    "allow_bucket_deletion allow_delayed_open smart_defaults",
     "gs": "scheme endpoint_override project_id location retry_limit_seconds",
-    "abfs": "blob_storage_authority blob_storage_scheme dfs_storage_authority dfs_storage_scheme enable_tls "
-    "background_writes credential_kind client_id tenant_id client_secret",
+    "abfs": "blob_storage_authority dfs_storage_authority enable_tls credential_kind client_id tenant_id client_secret "
+    "background_writes",
 }
 OPTIONS["abfss"] = OPTIONS["abfs"]
 CLIENT: Any = {"allow_http": True, "connect_timeout": timedelta(seconds=5), "timeout": timedelta(minutes=2)}
 RETRIES: Any = {"max_retries": 5, "retry_timeout": timedelta(seconds=10)}
 AWS_S = 5.0  # for its answer where a bucket lies
 FRESH = timedelta(minutes=5)  # after which botocore is asked for credentials again; it renews them itself
+AZURE_CREDENTIALS: dict[str, dict[str, Any]] = {  # as pyarrow names them
+    "anonymous": {"skip_signature": True},
+    "cli": {"use_azure_cli": True},
+    "managed_identity": {"credential_type": "managed_identity"},
+    "workload_identity": {"credential_type": "workload_identity"},
+}
 GOOGLE_SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 
 
@@ -54,15 +60,23 @@ def _s3(parts: SplitResult, options: Mapping[str, str]) -> S3Store:
     user, _, bucket = parts.netloc.rpartition("@")
     given = _aws_keys(user)
     endpoint = _endpoint(options) or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    if endpoint and options.get("force_virtual_addressing") == "true":
-        scheme, _, host = endpoint.partition("://")
-        endpoint, given["virtual_hosted_style_request"] = f"{scheme}://{bucket}.{host}", True
     if endpoint:
         given["endpoint"] = endpoint
     region = options.get("region") or (None if endpoint else _region_of(bucket)) or _region_here()
+    client = CLIENT | _trusted(options)
     return S3Store(
-        bucket, region=region, disable_bulk_delete=True, client_options=CLIENT, retry_config=RETRIES, **given
+        bucket, region=region, disable_bulk_delete=True, client_options=client, retry_config=RETRIES, **given
     )
+
+
+def _trusted(options: Mapping[str, str]) -> dict[str, Any]:
+    """Which certificates of a server of one's own are taken."""
+    trusted: dict[str, Any] = {}
+    if path := options.get("tls_ca_file_path"):
+        trusted["root_certificate"] = Path(path).read_bytes()
+    if options.get("tls_verify_certificates") == "false":
+        trusted["allow_invalid_certificates"] = True
+    return trusted
 
 
 def _endpoint(options: Mapping[str, str]) -> str | None:
@@ -162,19 +176,20 @@ def _azure(parts: SplitResult, options: Mapping[str, str]) -> tuple[AzureStore, 
     path = unquote(parts.path).strip("/")
     if not container:
         container, _, path = path.partition("/")
-    given: dict[str, Any] = {
-        name: options[name] for name in ("client_id", "tenant_id", "client_secret") if name in options
-    }
+    given: dict[str, Any] = dict(AZURE_CREDENTIALS.get(options.get("credential_kind", ""), {}))
+    given |= {name: options[name] for name in ("client_id", "tenant_id", "client_secret") if name in options}
     if authority := options.get("blob_storage_authority"):
-        secure = options.get("enable_tls", "true") == "true"
-        given["endpoint"] = f"{options.get('blob_storage_scheme', 'https' if secure else 'http')}://{authority}"
-    if _azure_cli() and "AZURE_CLIENT_ID" not in os.environ:
+        scheme = "https" if options.get("enable_tls", "true") == "true" else "http"
+        given["endpoint"] = f"{scheme}://{authority}"
+    if not given.keys() & {"client_id", "credential_type", "skip_signature"} and _azure_cli():
         given["use_azure_cli"] = True
     account = host.partition(".")[0]
     return AzureStore(container, account_name=account, client_options=CLIENT, retry_config=RETRIES, **given), path
 
 
 def _azure_cli() -> bool:
-    """Whether someone is logged in on this machine with `az login`."""
+    """Whether someone is logged in on this machine with `az login`, and nothing else is set."""
+    if "AZURE_CLIENT_ID" in os.environ:
+        return False
     folder = Path(os.environ.get("AZURE_CONFIG_DIR") or Path.home() / ".azure")
     return (folder / "azureProfile.json").exists() and shutil.which("az") is not None

@@ -161,3 +161,30 @@ def test_keys_of_a_profile_are_found(runs: str, monkeypatch: pytest.MonkeyPatch,
 def test_an_option_that_nobody_knows_is_refused(runs: str) -> None:
     with pytest.raises(CannotRun, match="the option regoin is unknown; there are region"):
         Bucket(f"{runs}?regoin=eu-west-1")
+
+
+SERVER = "endpoint_override=127.0.0.1:9&scheme=http"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"s3://bucket/runs?{SERVER}&region=eu-west-1&tls_verify_certificates=false&smart_defaults=standard",
+        f"s3://key:secret@bucket/runs?{SERVER}&allow_bucket_creation=true&allow_delayed_open=true",
+        f"gs://anonymous@bucket/runs?{SERVER}&project_id=tests&location=US&retry_limit_seconds=5",
+        "abfs://bucket@lab.dfs.core.windows.net/runs?client_id=me&tenant_id=us&client_secret=word",
+        "abfs://lab.blob.core.windows.net/bucket/runs?blob_storage_authority=127.0.0.1:9&enable_tls=false",
+        "abfss://bucket@lab.dfs.core.windows.net/runs?credential_kind=cli&background_writes=true",
+    ],
+)
+def test_an_address_is_read_as_rays_workers_read_it(
+    address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """They open it with pyarrow, which refuses an option that it does not know."""
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AZURE_CONFIG_DIR", str(tmp_path))
+    _, theirs = FileSystem.from_uri(address)
+    store, path = open_store(address)
+    known: dict[str, Any] = {"bucket": "bucket"} | dict(store.config)
+    assert f"{known.get('container_name', known['bucket'])}/{path}" == theirs == "bucket/runs"
+    assert known.get("account_name", "lab") == "lab"
