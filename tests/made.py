@@ -75,8 +75,9 @@ def build(
     folder = StudyFolder(parent / study.name)
     write_atomic(folder.study_file, study.to_yaml())
     fleet = Fleet((Node(2, memory_bytes=8 * 10**9),))
-    data = SimpleNamespace(num_classes=classes, train=range(10 * POINTS), digest=lambda: "made up")
-    plan = SimpleNamespace(study=study, fleet=fleet, slots=2, data=data)
+    split = SimpleNamespace(num_classes=classes, train=range(10 * POINTS))
+    data = SimpleNamespace(digest=lambda: "made up")
+    plan = SimpleNamespace(study=study, fleet=fleet, slots=2, split=split, data=data)
     write_atomic(folder.provenance_file, provenance.text(provenance.first(plan)))
     labels = np.arange(POINTS) % classes if sample is None else sample
     folder.save_labels(labels)

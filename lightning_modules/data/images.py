@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +18,31 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Metadata:
-    """What is known of images without reading one. counts: how many there are of each label."""
+    """What is known of images without reading one.
 
-    images: int
+    labels: (N,) int64, the class or identity of each. digest: a hash of all of it, where it is known beforehand.
+    """
+
     image_shape: tuple[int, int, int]  # rows, columns, channels
-    counts: Mapping[int, int]
+    labels: NDArray[np.int64]
+    dtype: str = "uint8"
+    digest: str | None = None
+
+    @property
+    def images(self) -> int:
+        """How many there are."""
+        return len(self.labels)
+
+    @cached_property
+    def counts(self) -> Mapping[int, int]:
+        """How many there are of each label."""
+        labels, counts = np.unique(self.labels, return_counts=True)
+        return dict(zip(labels.tolist(), counts.tolist(), strict=True))
+
+    @property
+    def image_bytes(self) -> int:
+        """What one image takes in memory."""
+        return math.prod(self.image_shape) * np.dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True)

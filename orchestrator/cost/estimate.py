@@ -127,7 +127,7 @@ def of(planned: Plan, measured: Throughput) -> CostEstimate:
         most = most.or_more(expected)  # shorter trials may well fit together worse
     top, seeds = confirmation.size(study)
     confirming = part(top * seeds, heads, epochs)
-    final = Usage(measured.ray_s) + part(study.test.seeds, heads, epochs, len(planned.data.validation))
+    final = Usage(measured.ray_s) + part(study.test.seeds, heads, epochs, len(planned.split.validation))
     return CostEstimate(
         measured,
         study.resources.prices,
@@ -162,5 +162,5 @@ def _assumptions(planned: Plan, measured: Throughput) -> Iterator[str]:
 
 
 def _run(study: Study, head: str, speed: Speed, epochs: float, planned: Plan, more_images: int) -> Run:
-    train_s = speed.train_s * (1 + more_images / len(planned.data.train))
+    train_s = speed.train_s * (1 + more_images / len(planned.split.train))
     return Run(speed.setup_s + epochs * (train_s + speed.validation_s), study.resources.of(head))

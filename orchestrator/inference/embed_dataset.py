@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_modules.data import sources
 from lightning_modules.data.images import DataError, Metadata
+from lightning_modules.data.sources.base import FolderSource, Source
+from lightning_modules.data.sources.idx import Idx
+from lightning_modules.data.sources.mnist import Mnist
 from lightning_modules.formats import npy
 from lightning_modules.models import model_config
 from lightning_modules.models.model_config import Blueprint, ModelError
@@ -92,7 +94,8 @@ def _study_of(model: Path, data: str) -> Results | None:
         return None
     known = Results(root)
     own = known.study.data
-    return known if own.source == data or (own.path and Path(own.path) == Path(data).resolve()) else None
+    same = own.folder == Path(data).resolve() if isinstance(own, FolderSource) else own.source == data
+    return known if same else None
 
 
 def _write(out: Path, vectors: NDArray[np.float32], labels: NDArray[np.int64] | None) -> Path | None:
@@ -109,19 +112,22 @@ def _write(out: Path, vectors: NDArray[np.float32], labels: NDArray[np.int64] | 
     return labels_path
 
 
-def _source(data: str) -> tuple[str, Path | None]:
-    return ("mnist", None) if data == "mnist" else ("idx", Path(data))
+def _source(data: str) -> Source:
+    try:
+        return Mnist() if data == "mnist" else Idx(path=data)
+    except ValueError as error:
+        raise DataError(f"{data!r} is no folder's name") from error
 
 
 def _described(data: str, part: str) -> Metadata:
     """What is known of the images of a source, none of which is read. Raises DataError."""
-    return sources.describe(*_source(data), part)
+    return _source(data).metadata(part)
 
 
 def _load(data: str, part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
     path = Path(data)
     if path.suffix != ".npy":
-        known = sources.load(*_source(data), part)
+        known = _source(data).load(part)
         if not len(known):
             raise DataError(f"{path} holds no image")
         return known.images, known.labels

@@ -135,12 +135,12 @@ def _lost_heads(known: Results) -> Iterator[Problem]:
 
 def _other_images(known: Results, planned: Plan) -> Iterator[Problem]:
     rule, fix = "a study that has begun keeps its images and labels", "put back those that it was launched with"
-    then, data = known.provenance, planned.data
-    sizes = {"classes": data.num_classes, "train_images": len(data.train)}
+    then, split = known.provenance, planned.split
+    sizes = {"classes": split.num_classes, "train_images": len(split.train)}
     told = [f"{name} was {then[name]}, and is {now}" for name, now in sizes.items() if then.get(name, now) != now]
     digest = _first(then, "images")
-    if not told and digest not in (None, data.digest()):
-        told = [f"they hash to {data.digest()}, and at the launch to {digest}"]
+    if not told and digest not in (None, planned.data.digest()):
+        told = [f"they hash to {planned.data.digest()}, and at the launch to {digest}"]
     if told:
         yield Problem("data", rule, "; ".join(told), f"{fix}, or {_begin_another(known)}")
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lightning_modules.data import sources, splits
+from lightning_modules.data import splits
 from lightning_modules.data.images import DataError
-from lightning_modules.data.splits import TrialData
+from lightning_modules.data.splits import Split, TrialData
 from orchestrator.cluster.resources import Fleet, counted
 from orchestrator.errors import CannotRun, Problem, StudyError
 from orchestrator.files import temporary
@@ -34,16 +35,29 @@ TRIAL_MEMORY_BYTES = 700_000_000  # torch and Lightning in one process
 
 @dataclass(frozen=True)
 class Plan:
-    """A study that can run: its data, its spaces, its cost and its folder."""
+    """A study that can run: which images are for what, its spaces, its cost and its folder. No image is read for it."""
 
     study: Study
-    data: TrialData
+    split: Split
     spaces: dict[str, dict[str, Searched]]
     fleet: Fleet
     slots: int
     folder: StudyFolder
     disk_bytes: int
     warnings: tuple[str, ...]
+
+    @cached_property
+    def data(self) -> TrialData:
+        """The images themselves, read when they are first asked for. Raises CannotRun."""
+        try:
+            return self.split.take(self.study.data.images("train"))
+        except DataError as error:
+            raise CannotRun([preflight.unfit(error)]) from error
+
+    def with_images(self) -> Plan:
+        """This plan, once its images are read: what is about to begin reads them before it makes a folder."""
+        _ = self.data
+        return self
 
     @property
     def trials(self) -> int:
@@ -63,13 +77,13 @@ class Plan:
     @property
     def memory(self) -> str:
         """What the trials at a time take, what is there, and what may be changed, in words."""
-        there, taken = self.fleet.memory_bytes / 1e9, _memory_bytes(self.study, self.data, self.slots) / 1e9
+        there, taken = self.fleet.memory_bytes / 1e9, _memory_bytes(self.study, self.split, self.slots) / 1e9
         fewer = f"; search.concurrent_trials may be lowered in {self.folder.study_file}" if self.slots > 1 else ""
         return f"{counted(self.slots, 'trial')} at a time: about {taken:.1f} GB of {there:.1f} GB{fewer}"
 
     @property
     def image_passes(self) -> int:
-        return self.epochs * len(self.data.train)
+        return self.epochs * len(self.split.train)
 
     def as_dict(self) -> dict[str, Any]:
         """What `--json` prints."""
@@ -84,9 +98,9 @@ class Plan:
             "study": self.study.name,
             "folder": str(self.folder),
             "heads": heads,
-            "classes": self.data.num_classes,
-            "train_images": len(self.data.train),
-            "validation_images": len(self.data.validation),
+            "classes": self.split.num_classes,
+            "train_images": len(self.split.train),
+            "validation_images": len(self.split.validation),
             "trials": self.trials,
             "confirmation_runs": self.confirming,
             "most_epochs": self.epochs,
@@ -106,17 +120,17 @@ def make(study: Study, results: str | Path = "results", *, resuming: bool = Fals
         raise StudyError(problems)
     folder, fleet = StudyFolder(inside(results, study.name)), fleet or Fleet.here()
     try:
-        data = load_data(study)
-        if data.num_classes < 2:
+        split = divide(study)
+        if split.num_classes < 2:
             raise DataError("there is one class only, and nothing to tell apart")
     except DataError as error:
         raise CannotRun([*preflight.taken_name(folder, resuming), preflight.unfit(error)]) from error
-    spaces, disk_bytes = study.spaces(data.num_classes), _disk_bytes(study, data)
-    if refusals := [*preflight.refusals(study, data, spaces, fleet, folder, disk_bytes, resuming)]:
+    spaces, disk_bytes = study.spaces(split.num_classes), _disk_bytes(study, split)
+    if refusals := [*preflight.refusals(study, split, spaces, fleet, folder, disk_bytes, resuming)]:
         raise CannotRun(refusals)
     slots = _slots(study, fleet)
-    warnings = *_memory(study, data, fleet, slots), *cautions.of(study, data.num_classes), temporary.note()
-    return Plan(study, data, spaces, fleet, slots, folder, disk_bytes, tuple(filter(None, warnings)))
+    warnings = *_memory(study, split, fleet, slots), *cautions.of(study, split.num_classes), temporary.note()
+    return Plan(study, split, spaces, fleet, slots, folder, disk_bytes, tuple(filter(None, warnings)))
 
 
 def again(results: Results, fleet: Fleet | None = None) -> Plan:
@@ -131,16 +145,21 @@ def again(results: Results, fleet: Fleet | None = None) -> Plan:
     return make(results.study, parent, resuming=True, fleet=fleet)
 
 
+def divide(study: Study) -> Split:
+    """Which images of a study are for what; test images and unseen classes are in no part. Raises DataError."""
+    data = study.data
+    return splits.divide(data.metadata("train"), data.validation_images, data.split_seed, data.unseen_classes)
+
+
 def load_data(study: Study) -> TrialData:
-    """Train and validation images of a study; test images and unseen classes are in neither. Raises DataError."""
-    data = splits.without(sources.load(study.data.source, study.data.folder, "train"), study.data.unseen_classes)
-    return splits.split(data, study.data.validation_images, study.data.split_seed)
+    """Train and validation images of a study. Raises DataError."""
+    return divide(study).take(study.data.images("train"))
 
 
 def classes_of(study: Study) -> int:
     """How many classes the data of a study has. Raises CannotRun."""
     try:
-        return load_data(study).num_classes
+        return divide(study).num_classes
     except DataError as error:
         raise CannotRun([Problem("data", "the images must be readable", str(error))]) from error
 
@@ -152,17 +171,17 @@ def free_name(study: Study, results: str | Path) -> Study:
     return study.model_copy(update={"name": free})
 
 
-def parameters_of(study: Study, data: TrialData) -> int:
+def parameters_of(study: Study, split: Split) -> int:
     """How many weights a trial trains: the body's, and the class centres' with an offset each."""
-    body = study.body.size(data.train.image_shape, study.embedding_dim)
-    return body.parameters + data.num_classes * (study.embedding_dim + 1)
+    body = study.body.size(split.image_shape, study.embedding_dim)
+    return body.parameters + split.num_classes * (study.embedding_dim + 1)
 
 
-def _disk_bytes(study: Study, data: TrialData) -> int:
+def _disk_bytes(study: Study, split: Split) -> int:
     top, seeds = confirmation.size(study)
     trials = len(study.heads) * (study.search.trials_per_head + top * seeds)
     an_epoch = SAMPLE * study.embedding_dim * 2
-    checkpoint = 3 * 4 * parameters_of(study, data)  # AdamW keeps two moments of every weight
+    checkpoint = 3 * 4 * parameters_of(study, split)  # AdamW keeps two moments of every weight
     mirrored = 0
     if tracking_mode.mode_of(study) != "off" and study.tracking.pictures:
         drawn = PICTURE_BYTES + (CLOUD_BYTES if study.embedding_dim == 3 else 0)
@@ -177,19 +196,19 @@ def _slots(study: Study, fleet: Fleet) -> int:
     return fit if asked == AUTO else asked if fleet.address else min(fit, asked)
 
 
-def _memory_bytes(study: Study, data: TrialData, slots: int) -> int:
+def _memory_bytes(study: Study, split: Split, slots: int) -> int:
     """About what so many trials at a time take."""
     workers = max(study.resources.of(head).workers for head in study.heads)
     processes = slots * (workers if workers == 1 else workers + 1)  # a trial's own leads its workers
-    return processes * TRIAL_MEMORY_BYTES + 3 * data.train.images.nbytes
+    return processes * TRIAL_MEMORY_BYTES + 3 * split.train_bytes
 
 
-def _memory(study: Study, data: TrialData, fleet: Fleet, slots: int) -> Iterable[str]:
+def _memory(study: Study, split: Split, fleet: Fleet, slots: int) -> Iterable[str]:
     asked = study.search.concurrent_trials
     fit = fleet.slots(map(study.resources.of, study.heads))
     if asked != AUTO and asked > fit:
         yield f"search.concurrent_trials is {asked}, but only {fit} fit {fleet.where} at a time"
-    needed = _memory_bytes(study, data, slots)
+    needed = _memory_bytes(study, split, slots)
     if 0 < 0.9 * fleet.memory_bytes < needed:  # of nodes that are not there yet it is not known
         there = f"{needed / 1e9:.1f} GB of the {fleet.memory_bytes / 1e9:.1f} GB of memory"
         yield f"{slots} trials at a time need about {there}"

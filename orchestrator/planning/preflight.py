@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lightning_modules.data import splits
 from lightning_modules.data.images import DataError
-from lightning_modules.data.splits import TrialData
+from lightning_modules.data.splits import Split
 from orchestrator.cluster.resources import Fleet, loopback, misfits
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.files import disk, temporary
@@ -40,7 +40,7 @@ UNFIT = {  # what is wrong with data that can be read: place, rule and fix
 
 def refusals(
     study: Study,
-    data: TrialData,
+    split: Split,
     spaces: dict[str, dict[str, Searched]],
     fleet: Fleet,
     folder: StudyFolder,
@@ -53,7 +53,7 @@ def refusals(
     yield from _network(fleet)
     yield from _disk(folder.root, disk_bytes, resuming)
     yield from _temporary(fleet)
-    yield from _batches(study, data)
+    yield from _batches(study, split)
     yield from _proposed(study, spaces)
 
 
@@ -101,8 +101,8 @@ def _temporary(fleet: Fleet) -> Iterable[Problem]:
     return [found] if found else []
 
 
-def _batches(study: Study, data: TrialData) -> Iterable[Problem]:
-    size, images = study.training.batch_size, len(data.train)
+def _batches(study: Study, split: Split) -> Iterable[Problem]:
+    size, images = study.training.batch_size, len(split.train)
     if size > images:
         place, rule = "training.batch_size", f"a batch has at most all {images} training images"
         yield Problem(place, rule, str(size), _smaller_batch(study, images))

@@ -75,7 +75,7 @@ def empty_table(title: str, left: Iterable[str], right: Iterable[str] = (), capt
 
 def plan(planned: Plan, estimated: CostEstimate | None = None) -> list[Table | str]:
     """What a study will search, at what cost, and where it will write; with an estimate, how long that takes."""
-    study, data = planned.study, planned.data
+    study, split = planned.study, planned.split
     table = empty_table(f"{study.name}: what is searched", ("parameter", "heads", "space", "first", "why"))
     firsts = {head: (starts(study, head, space) or [{}])[0] for head, space in planned.spaces.items()}
     shared: dict[tuple[str, Searched, Any], list[str]] = {}
@@ -94,11 +94,11 @@ def plan(planned: Plan, estimated: CostEstimate | None = None) -> list[Table | s
         first = "–" if start is None else short(start)
         table.add_row(name + when, whose, str(item.parameter), first, item.reason)
     search, training = study.search, study.training
-    rows, columns, channels = data.train.image_shape
+    rows, columns, channels = split.image_shape
     lines = [
         f"constant  {settings(constants)}",
-        f"data      {study.data.source}: {len(data.train):,} images to train, {len(data.validation):,} to validate,"
-        f" {data.num_classes} classes, {rows} × {columns} × {channels}; the test images stay sealed",
+        f"data      {study.data.source}: {len(split.train):,} images to train, {len(split.validation):,} to validate,"
+        f" {split.num_classes} classes, {rows} × {columns} × {channels}; the test images stay sealed",
         f"model     {study.body.name} body, {study.embedding_dim}-D embedding, batches of {training.batch_size}",
         f"trials    {many(len(study.heads), 'head')} × {search.trials_per_head} = {planned.trials},"
         f" {planned.slots} at a time;"

@@ -33,7 +33,7 @@ def launch(
     Interrupted where the machine breaks it off, as by a full disk: `resume` goes on after that too.
     """
     terms, progress = terms or RunOptions(), progress or Silent()
-    planned = plan.make(study, results, fleet=terms.fleet())
+    planned = plan.make(study, results, fleet=terms.fleet()).with_images()
     with driving(planned, progress, terms) as driver:
         preflight.refuse_taken(planned.folder)  # by someone who was quicker than this plan
         provenance.begin(planned)

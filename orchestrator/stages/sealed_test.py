@@ -76,7 +76,7 @@ def open_test(
 
 def _foresee(planned: Plan, progress: Progress) -> None:
     """Raises CannotRun where the test images are none that the study's models can be measured on."""
-    test = test_images.check(planned.study, planned.data)
+    test = test_images.check(planned.study, planned.split)
     if absent := test_images.absent(planned.study, test):
         few = planned.study.objective.few_classes
         progress.say(f"warning: no test image is of class {', '.join(map(str, absent))}" + (f"; {few}" if few else ""))
@@ -144,7 +144,7 @@ def _look(driver: Driver, record: Writer, again: bool) -> None:
     """Opens the test set and measures the final models on it; those that are measured already stay."""
     known, planned = driver.results, driver.planned
     models = _models(known)
-    test_images.check(planned.study, planned.data)  # once more: training took its time
+    test_images.check(planned.study, planned.split)  # once more: training took its time
     if not known.test.half_open:
         record.append(opened(known, "test", again))
     test, data = _same(known, test_images.read(planned.study), record), merged(planned.data)

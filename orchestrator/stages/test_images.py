@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lightning_modules.data import sources, splits
+from lightning_modules.data import splits
 from lightning_modules.data.images import DataError, LabelledImages, Metadata
-from lightning_modules.data.splits import TrialData
+from lightning_modules.data.splits import Split
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.study.schema import Study
 
@@ -19,13 +19,13 @@ PART = "t10k"
 MOST_NAMED = 5
 
 
-def check(study: Study, data: TrialData) -> Metadata:
-    """What is known of the test images, none of which is read. data: the training images of the study.
+def check(study: Study, split: Split) -> Metadata:
+    """What is known of the test images, none of which is read. split: the training images of the study.
 
     Raises CannotRun where they are not there, or have another shape or other labels than the training images.
     """
     test, train = _described(study, PART), _described(study, "train")
-    if problems := [*_misfits(study, data, test, train)]:
+    if problems := [*_misfits(study, split, test, train)]:
         raise CannotRun(problems)
     return test
 
@@ -38,7 +38,7 @@ def absent(study: Study, test: Metadata) -> list[int]:
 def read(study: Study) -> LabelledImages:
     """The test images, with the labels that the training images have. Raises CannotRun."""
     try:
-        test = sources.load(study.data.source, study.data.folder, PART)
+        test = study.data.load(PART)
     except DataError as error:
         fix = "put back the files that were there, and do the same again: that is no second opening"
         raise CannotRun([Problem("data", "the test images must be readable", str(error), fix)]) from error
@@ -47,7 +47,7 @@ def read(study: Study) -> LabelledImages:
 
 def _described(study: Study, part: str) -> Metadata:
     try:
-        return sources.describe(study.data.source, study.data.folder, part)
+        return study.data.metadata(part)
     except DataError as error:
         what = "test" if part == PART else "training"
         raise CannotRun([Problem("data", f"the {what} images must be there and whole", str(error))]) from error
@@ -58,8 +58,8 @@ def _trained(study: Study, train: Metadata) -> list[int]:
     return sorted(set(train.counts) - set(study.data.unseen_classes))
 
 
-def _misfits(study: Study, data: TrialData, test: Metadata, train: Metadata) -> Iterable[Problem]:
-    shape, wanted = test.image_shape, data.train.image_shape
+def _misfits(study: Study, split: Split, test: Metadata, train: Metadata) -> Iterable[Problem]:
+    shape, wanted = test.image_shape, split.image_shape
     if shape != wanted:
         rule = "test images have the shape of the training images"
         fix = "bring them to that shape as the training images were brought to theirs"

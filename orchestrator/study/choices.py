@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 from operator import or_
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, GetCoreSchemaHandler, SerializationInfo, SerializerFunctionWrapHandler
+from pydantic import BaseModel, Field, GetCoreSchemaHandler, SerializerFunctionWrapHandler, create_model
 from pydantic_core import CoreSchema, core_schema
 
 from lightning_modules.registry import Registry
@@ -20,9 +20,13 @@ from lightning_modules.registry import Registry
 
 @dataclass(frozen=True)
 class OneOf:
-    """Written beside the type of a section: it is one of the entries of a registry, the default where none is named."""
+    """Written beside the type of a section: it is one of the entries of a registry, the default where none is named.
+
+    beside: keys that the section has whichever entry it is.
+    """
 
     registry: Registry[Any]
+    beside: type[BaseModel] | None = None
 
     @property
     def key(self) -> str:
@@ -32,7 +36,12 @@ class OneOf:
     @property
     def models(self) -> Mapping[str, type[BaseModel]]:
         """What a section may be, by what its key says."""
-        return self.registry.by_name
+        entries: Mapping[str, Any] = self.registry.by_name
+        return {name: _joined(entry, self.beside) for name, entry in entries.items()}
+
+    def default(self) -> Any:
+        """The section of a study that says nothing of it."""
+        return self.models[self.registry.default]()
 
     def owners(self, key: str) -> list[str]:
         """The entries that have a key."""
@@ -43,7 +52,7 @@ class OneOf:
         return core_schema.no_info_before_validator_function(
             self._completed,
             handler.generate_schema(union),
-            serialization=core_schema.wrap_serializer_function_ser_schema(self._dumped, info_arg=True),
+            serialization=core_schema.wrap_serializer_function_ser_schema(self._dumped),
         )
 
     def _completed(self, written: Any) -> Any:
@@ -56,10 +65,18 @@ class OneOf:
     def _says_nothing(self, key: Any, value: Any) -> bool:
         return value is None and key != self.key and bool(self.owners(key))
 
-    def _dumped(self, section: Any, dump: SerializerFunctionWrapHandler, info: SerializationInfo) -> Any:
-        """A name is the default of its own model; where defaults are left out, it must be said all the same."""
+    def _dumped(self, section: Any, dump: SerializerFunctionWrapHandler) -> Any:
+        """The entry's own keys first. Its name is said also where defaults are left out, for it is its own default."""
         name, dumped = getattr(section, self.key), dump(section)
-        return {self.key: name, **dumped} if name != self.registry.default else dumped
+        named = {self.key: name} if name != self.registry.default else {}
+        own = {key: dumped[key] for key in self.registry.by_name[name].model_fields if key in dumped}
+        return {**named, **own, **dumped}
+
+
+@cache
+def _joined(entry: Any, beside: Any) -> type[BaseModel]:
+    """An entry with the keys that all of them have."""
+    return create_model(entry.__name__, __base__=(entry, beside), __doc__=entry.__doc__) if beside else entry
 
 
 def choice_at(model: type[BaseModel], key: str) -> OneOf | None:

@@ -6,13 +6,13 @@ after an hour or a terabyte. Knows no section of a study.
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from lightning_modules import objectives
+from lightning_modules.registry import plain_text
 from orchestrator.errors import did_you_mean
 from search_spaces import distributions
 
@@ -38,14 +38,6 @@ def _check_constant(written: Any) -> Any:
     if isinstance(written, bool | int | float | str):
         return _check_space(written)
     rule = {"rule": "must be one number, text or truth value", "fix": "write a number"}
-    raise PydanticCustomError("space", "{rule}", rule)
-
-
-def _check_text(written: str) -> str:
-    """Refuses characters that are none for people: such as end a path, or tell a terminal what to do."""
-    if all(character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cs") for character in written):
-        return written
-    rule = {"rule": "must have no control characters", "fix": "remove them"}
     raise PydanticCustomError("space", "{rule}", rule)
 
 
@@ -99,7 +91,6 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Cores = Annotated[float, Field(ge=SMALLEST_SHARE, le=1e6, allow_inf_nan=False)]
 Gpus = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False), AfterValidator(_check_share)]
 Chips = Annotated[int, Field(ge=0, le=1_000_000)]
-Text = Annotated[str, Field(max_length=200), AfterValidator(_check_text)]
-LongText = Annotated[str, Field(max_length=10_000), AfterValidator(_check_text)]
-FilePath = Annotated[str, Field(min_length=1, max_length=4095), AfterValidator(_check_text)]  # as Linux has it
+Text = Annotated[str, Field(max_length=200), AfterValidator(plain_text)]
+LongText = Annotated[str, Field(max_length=10_000), AfterValidator(plain_text)]
 FEW = Field(max_length=100)  # more than there are heads, or settings of one

@@ -48,17 +48,27 @@ ADDED = {"name": " my-study", "heads": " with the heads to search, such as arcfa
 def translated(details: ErrorDetails, model: type[BaseModel]) -> Problem:
     """What pydantic found, in the words of a study. model: what the whole file was read as."""
     keys, kind = in_file(as_written(details["loc"], model)), details["type"]
-    details = {**details, "loc": keys}
+    loc, details = details["loc"], {**details, "loc": keys}
     if (kind.startswith("union_tag") or kind == "extra_forbidden") and (problem := _of_choice(details, model)):
         return problem
     rule = details["msg"].replace("Input should be", "must be")
     if kind in RULES:
         rule = RULES[kind].format(**details.get("ctx") or {})
     if kind == "missing":
-        return Problem(_place(keys), rule, "missing", f"add {keys[-1]}:{ADDED.get(str(keys[-1]), '')}")
+        return _missing(loc, keys, rule, model)
     if kind == "extra_forbidden":
         rule = f"there is no such key in {_place(keys[:-1]) or 'a study'}"
     return Problem(_place(keys), rule, shown(details["input"]), _fix(details, model))
+
+
+def _missing(loc: tuple[str | int, ...], keys: tuple[str | int, ...], rule: str, model: type[BaseModel]) -> Problem:
+    """A key that must be given, with what its field says of it. loc: the place as pydantic has it."""
+    place, key, choice = _place(keys), keys[-1], choice_at(model, str(keys[0]))
+    if choice is None or len(loc) < 3:
+        return Problem(place, rule, "missing", f"add {key}:{ADDED.get(str(key), '')}")
+    field = choice.models[str(loc[1])].model_fields[str(key)]
+    said = f"the {loc[1]} {choice.registry.noun} needs {field.description or 'it'}"
+    return Problem(place, said, "missing", f"add {key}: below {keys[0]}:")
 
 
 def _of_choice(details: ErrorDetails, model: type[BaseModel]) -> Problem | None:

@@ -15,9 +15,9 @@ from pydantic import Field
 from lightning_modules import objectives
 from lightning_modules.bodies import BODIES
 from lightning_modules.bodies.base import Body
-from lightning_modules.bodies.strided import Strided
+from lightning_modules.data.sources import SOURCES
+from lightning_modules.data.sources.base import Source
 from lightning_modules.objectives.base import Objective
-from orchestrator.files.paths import local
 from orchestrator.study.choices import OneOf
 from orchestrator.study.field_types import AUTO as AUTO
 from orchestrator.study.field_types import (
@@ -29,7 +29,6 @@ from orchestrator.study.field_types import (
     Cores,
     Count,
     Currency,
-    FilePath,
     Gpus,
     LongText,
     Price,
@@ -50,23 +49,19 @@ AS_WRITTEN = "as the study says"
 DEVICES = ("cpu", "gpu", "tpu")
 
 
-class Data(Section):
-    """Where the images come from. path: the folder of an idx source, relative to the study's file.
+class Data(Section, Source):
+    """Where the images come from, a source with its options, and which of them are validated on.
 
     unseen_classes: classes whose images are neither trained nor validated on, as identities that are new to the model;
     the others are numbered anew.
     """
 
-    source: Literal["mnist", "idx"] = "mnist"
-    path: FilePath | None = None
     validation_images: Count = 10_000
     split_seed: Seed = 0
     unseen_classes: list[Seed] = Field(default=[], max_length=10_000)
 
-    @property
-    def folder(self) -> Path | None:
-        """Where an idx source lies. Raises StudyError for what no folder can be called."""
-        return local(self.path, "data.path") if self.path else None
+
+BODY, DATA = OneOf(BODIES), OneOf(SOURCES, beside=Data)
 
 
 class Training(Section):
@@ -181,9 +176,9 @@ class Study(Section):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
     heads: Annotated[dict[str, Annotated[dict[str, Space], FEW]], Field(min_length=1, max_length=100)]
     description: LongText = ""
-    data: Data = Data()
+    data: Annotated[Data, DATA] = DATA.default()
     embedding_dim: Annotated[int, Field(ge=2, le=65_536)] = 3
-    body: Annotated[Body, OneOf(BODIES)] = Strided()
+    body: Annotated[Body, BODY] = BODY.default()
     training: Training = Training()
     search: Search = Search()
     confirmation: Confirmation = Confirmation()

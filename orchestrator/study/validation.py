@@ -135,16 +135,6 @@ def _workers(study: Study) -> Iterable[Problem]:
 
 
 def _combinations(study: Study) -> Iterable[Problem]:
-    data = study.data
-    if data.source == "idx" and data.path is None:
-        yield Problem(
-            "data.path",
-            "an idx source needs the folder with its four files",
-            "missing",
-            "add path: below data:",
-        )
-    if data.source == "mnist" and data.path is not None:
-        yield Problem("data.path", "mnist comes with the package", data.path, "remove path, or write source: idx")
     if study.resources.prices.model_dump(exclude_defaults=True) and not study.resources.prices.given():
         rule, fix = "prices are of an hour of a core, a GPU or a TPU chip", "add cpu_hour, gpu_hour or tpu_hour"
         yield Problem("resources.prices", rule, f"a currency alone, {study.resources.prices.currency}", fix)

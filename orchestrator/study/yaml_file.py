@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from lightning_modules.data.sources.base import FolderSource
 from orchestrator.errors import MOST_PROBLEMS, Problem, StudyError, first, shown
 from orchestrator.files import plain_yaml
 from orchestrator.files.paths import local
@@ -54,7 +55,7 @@ def load(model: type[Study], source: str | Path, overrides: Iterable[str] = ()) 
         problems = validation.problems(study)
     if problems:
         raise StudyError([_located(problem, written, changed) for problem in problems], str(path))
-    if study.data.path is not None:
+    if isinstance(study.data, FolderSource):
         base = Path() if ("data", "path") in changed else path.parent  # an override is relative to where it is typed
         try:
             absolute = os.path.realpath(local(base / local(study.data.path, "data.path"), "data.path"))

@@ -95,7 +95,7 @@ class Session:
         shared = any(study.resources.of(head).workers > 1 for head in study.heads)  # Tune does not see those workers
         grows = on_cluster and study.search.concurrent_trials == AUTO and not shared  # as many as fit, and one waits
         watch = Watch(study.search, sum(stage.heads.values()), trials, self._signals.stop, self._progress.say)
-        task = Task.of(study, sample(self._planned.data.validation.labels), says_where=on_cluster)
+        task = Task.of(study, sample(self._planned.split.validation_labels), says_where=on_cluster)
         population = study.search.scheduler.takes_population  # all trials at once: Tune then takes no searcher
         given: dict[str, Any] = {}
         if population:
@@ -173,9 +173,9 @@ def session(
 
     stop_in_s: when a stop is asked for, from now, by the clock.
     """
-    labels = planned.data.validation.labels
+    labels = planned.split.validation_labels
     planned.folder.save_labels(labels[sample(labels)])
-    data_bytes = planned.data.train.images.nbytes + planned.data.validation.images.nbytes
+    data_bytes = planned.split.train_bytes + planned.split.validation_bytes
     progress.say("starting Ray" if planned.fleet.address is None else f"joining Ray at {planned.fleet.address}")
     told = False
 

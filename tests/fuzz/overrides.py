@@ -25,7 +25,6 @@ PLACES = (
 def prepare(folder: Path) -> Case:
     """A study with every key, which the overrides change."""
     studies.make_images(folder / "images", 120, 4)
-    studies.small_and_fast()
     path = folder / "study.yaml"
     path.write_text(json.dumps(studies.whole(folder)), encoding="utf-8")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import json
 from collections.abc import Callable, Iterable
@@ -12,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from lightning_modules.data import sources
 from orchestrator.cluster.resources import Fleet, Node
 from orchestrator.errors import Problem, Refused, StudyError
 from orchestrator.files import plain_yaml
@@ -34,7 +32,6 @@ def prepare(folder: Path) -> Case:
     make_images(folder / "images", 120, 4)
     make_images(folder / "few", 40, 4)
     valid = [*_shipped(folder), whole(folder)]
-    small_and_fast()
 
     def case(random: Random) -> str:
         content = odd_yaml.mutated(random.choice(valid), random)
@@ -97,11 +94,6 @@ def _check_fixes(problems: Iterable[Problem], path: Path, folder: Path) -> None:
             except Refused as error:
                 same = [each for each in error.problems if (each.place, each.rule) == (problem.place, problem.rule)]
                 assert not same, f"{problem}\nis there again in {mended}"
-
-
-def small_and_fast() -> None:
-    """Images are read once, and whoever asks for MNIST waits for it once."""
-    sources.load = functools.cache(sources.load)
 
 
 def make_images(folder: Path, number: int, classes: int) -> None:

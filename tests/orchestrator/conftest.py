@@ -53,7 +53,7 @@ class Look(NamedTuple):
     @property
     def is_of_metadata(self) -> bool:
         """Whether no image could be seen: the header of their file, or the labels."""
-        return self.readers == (["shape_of", "describe"] if "images" in self.name else ["read", "describe"])
+        return self.readers[:2] == ["shape_of" if "images" in self.name else "read", "metadata"]
 
 
 WATCHED: list[tuple[Path, list[Look]]] = []

@@ -14,12 +14,15 @@ import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from lightning_modules.data.images import DataError, LabelledImages, Metadata
+from lightning_modules.data.sources.base import FolderSource
+from lightning_modules.registry import FilePath
 
 UNSIGNED_BYTE = 0x08
 SMALL_BYTES = 64 * 2**20  # as many as this may be unpacked from any file
@@ -35,9 +38,22 @@ class Readable(Protocol):
         """At most so many bytes; fewer at the end."""
 
 
+class Idx(FolderSource):
+    """A folder with the four files of a dataset in the IDX format, gzip-compressed or not."""
+
+    source: Literal["idx"] = "idx"
+    path: Annotated[FilePath, Field(description="the folder with its four files")]
+
+    def metadata(self, part: str) -> Metadata:
+        return metadata(self.folder, part)
+
+    def images(self, part: str) -> NDArray[np.uint8]:
+        return images(self.folder, part)
+
+
 def find(folder: Path, part: str, kind: str) -> Path:
     """The file of `part` ("train" or "t10k") and `kind` ("images" or "labels"), compressed or not."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # also of a name that is too long
         raise DataError(f"{folder} is not a folder; it should hold the four IDX files of a dataset")
     dimensions = {"images": 3, "labels": 1}[kind]
     names = [f"{part}-{kind}{dash}idx{dimensions}-ubyte{end}" for dash in "-." for end in (".gz", "")]
@@ -70,7 +86,7 @@ def read(path: Path, sha256: str | None = None) -> NDArray[np.uint8]:
         raise DataError(f"{path} announces a shape that no array can have: {error}") from error
 
 
-def describe(folder: Path, part: str, sha256: Mapping[str, str] | None = None) -> Metadata:
+def metadata(folder: Path, part: str, sha256: Mapping[str, str] | None = None) -> Metadata:
     """What the header of the image file and the labels tell of a part; of the images' file no more is read than that.
 
     Raises DataError where they do not fit each other. `sha256` may hold the hash of "labels".
@@ -78,8 +94,17 @@ def describe(folder: Path, part: str, sha256: Mapping[str, str] | None = None) -
     images_path, labels_path = find(folder, part, "images"), find(folder, part, "labels")
     shape, labels = shape_of(images_path), read(labels_path, (sha256 or {}).get("labels"))
     _check_parts(images_path, shape, labels_path, labels.shape)
-    classes, counts = np.unique(labels, return_counts=True)
-    return Metadata(shape[0], (shape[1], shape[2], 1), dict(zip(classes.tolist(), counts.tolist(), strict=True)))
+    return Metadata((shape[1], shape[2], 1), labels.astype(np.int64))
+
+
+def images(folder: Path, part: str, sha256: Mapping[str, str] | None = None) -> NDArray[np.uint8]:
+    """All images (N, H, W) of a part. `sha256` may hold the hash of "images". Raises DataError."""
+    return read(find(folder, part, "images"), (sha256 or {}).get("images"))
+
+
+def load(folder: Path, part: str, sha256: Mapping[str, str] | None = None) -> LabelledImages:
+    """Images and labels of a part, in memory. Raises DataError where they do not fit each other."""
+    return LabelledImages(images(folder, part, sha256), metadata(folder, part, sha256).labels)
 
 
 def shape_of(path: Path) -> tuple[int, ...]:
@@ -109,7 +134,7 @@ class _Sips:
         while len(found) < size and not self._unpacking.eof:
             packed = self._unpacking.unconsumed_tail or self._file.read(SIP_BYTES)
             if not packed:
-                break
+                raise EOFError("it ends before its content does")
             found += self._unpacking.decompress(packed, size - len(found))
         return found
 
@@ -147,18 +172,6 @@ def _fill(values: NDArray[np.uint8], file: Readable) -> int:
         values[filled : filled + len(block)] = np.frombuffer(block, np.uint8)
         filled += len(block)
     return filled
-
-
-def load(folder: Path, part: str, sha256: Mapping[str, str] | None = None) -> LabelledImages:
-    """Images and labels of one part of the dataset; raises DataError where they do not fit each other.
-
-    `sha256`, where given, maps "images" and "labels" to the hashes of their uncompressed files.
-    """
-    sha256 = sha256 or {}
-    images_path, labels_path = find(folder, part, "images"), find(folder, part, "labels")
-    images, labels = read(images_path, sha256.get("images")), read(labels_path, sha256.get("labels"))
-    _check_parts(images_path, images.shape, labels_path, labels.shape)
-    return LabelledImages(images, labels.astype(np.int64))
 
 
 def _check_parts(images_path: Path, images: tuple[int, ...], labels_path: Path, labels: tuple[int, ...]) -> None:

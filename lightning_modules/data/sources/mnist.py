@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lightning_modules.data.images import LabelledImages, Metadata
 from lightning_modules.data.sources import idx
+from lightning_modules.data.sources.base import Source
 
 FOLDER = Path(__file__).parents[1] / "mnist"
 SHA256 = {
@@ -20,11 +26,18 @@ SHA256 = {
 }
 
 
+class Mnist(Source):
+    """The 60,000 training images and the 10,000 test images of handwritten digits."""
+
+    source: Literal["mnist"] = "mnist"
+
+    def metadata(self, part: str) -> Metadata:
+        return replace(idx.metadata(FOLDER, part, SHA256[part]), digest="-".join(SHA256[part].values()))
+
+    def images(self, part: str) -> NDArray[np.uint8]:
+        return idx.images(FOLDER, part, SHA256[part])
+
+
 def load(part: str) -> LabelledImages:
-    """The 60,000 training images (part "train") or the 10,000 test images ("t10k")."""
-    return idx.load(FOLDER, part, SHA256[part])
-
-
-def describe(part: str) -> Metadata:
-    """What is known of a part without reading an image."""
-    return idx.describe(FOLDER, part, SHA256[part])
+    """All images of a part ("train" or "t10k")."""
+    return Mnist().load(part)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lightning_modules.data import sources, splits
+from lightning_modules.data import splits
 from lightning_modules.data.images import DataError, LabelledImages
 from lightning_modules.data.sources import idx, mnist
 
@@ -20,14 +20,14 @@ IMAGES = {"train": "train-images-idx3-ubyte.gz", "t10k": "t10k-images-idx3-ubyte
 
 @pytest.mark.parametrize(("part", "number"), [("train", 12), ("t10k", 6)])
 def test_a_part_is_described_as_it_is_read(dataset: Path, part: str, number: int) -> None:
-    found, images = sources.describe("idx", dataset, part), sources.load("idx", dataset, part)
+    found, images = idx.metadata(dataset, part), idx.load(dataset, part)
     assert found.images == len(images) == number
     assert found.image_shape == images.image_shape == (4, 5, 1)
     assert found.counts == {label: number // 3 for label in range(3)}
 
 
 def test_the_digits_in_the_package_are_described() -> None:
-    found = mnist.describe("t10k")
+    found = mnist.Mnist().metadata("t10k")
     assert (found.images, found.image_shape, sum(found.counts.values())) == (10_000, (28, 28, 1), 10_000)
     assert [*found.counts] == [*range(10)]
 
@@ -73,13 +73,13 @@ def test_an_image_file_that_was_cut_short_is_found_without_reading_it(
 def test_labels_that_do_not_fit_the_images_are_found(dataset: Path, idx_bytes: Encode) -> None:
     (dataset / "t10k-labels-idx1-ubyte").write_bytes(idx_bytes(np.zeros(5, np.uint8)))
     with pytest.raises(DataError, match=r"\(5,\) labels for 6 images"):
-        sources.describe("idx", dataset, "t10k")
+        idx.metadata(dataset, "t10k")
 
 
 def test_a_missing_file_is_named(dataset: Path) -> None:
     (dataset / "t10k-images-idx3-ubyte").unlink()
     with pytest.raises(DataError, match="holds no t10k-images"):
-        sources.describe("idx", dataset, "t10k")
+        idx.metadata(dataset, "t10k")
 
 
 def images(labels: list[int], shape: tuple[int, ...] = (2, 2)) -> LabelledImages:

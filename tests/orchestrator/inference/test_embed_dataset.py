@@ -138,7 +138,8 @@ def test_mnist_is_known_by_name_and_only_the_part_that_was_asked_for_is_read(
 ) -> None:
     read: list[str] = []
     given = images(5, 28, 28)
-    monkeypatch.setattr(mnist, "load", lambda part: (read.append(part), LabelledImages(given, np.arange(5)))[1])
+    loaded = LabelledImages(given, np.arange(5))
+    monkeypatch.setattr(mnist.Mnist, "load", lambda self, part: (read.append(part), loaded)[1])
     model = make_model(28, 28, 1)
     embed_dataset.embed(model, "mnist", part, tmp_path / "v.npy")
     assert read == [asked]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lightning_modules.data.sources import idx
 from orchestrator.errors import CannotRun, Problem, StudyError
 from orchestrator.planning import plan
+from orchestrator.stages import launch
 from orchestrator.study.schema import Study
 
 MakeStudy = Callable[..., Study]
@@ -53,6 +56,34 @@ def test_damaged_images_are_refused(
     assert (problem.place, problem.rule) == ("data", "the images must be readable")
     assert said in problem.value
     assert str(tmp_path / "images") in problem.value
+
+
+def test_a_plan_reads_no_pixel(tiny_study: MakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the image file, its header; so plans of many images answer at once."""
+    read: dict[str, int] = {}
+
+    class Counted(io.FileIO):
+        def read(self, size: int | None = -1) -> bytes:
+            found = super().read(size)
+            read[Path(str(self.name)).name] = read.get(Path(str(self.name)).name, 0) + len(found)
+            return found
+
+    monkeypatch.setattr(idx, "open", lambda path, mode, **how: Counted(path, mode), raising=False)
+    planned = plan.make(tiny_study(), tmp_path)
+    assert planned.as_dict()["train_images"] == 80
+    assert read == {"train-images-idx3-ubyte": 16, "train-labels-idx1-ubyte": 8 + 120}
+    assert len(planned.data.train.images) == 80
+    assert read["train-images-idx3-ubyte"] == 16 + (tmp_path / "images" / "train-images-idx3-ubyte").stat().st_size
+
+
+def test_pixels_that_are_all_alike_are_refused_before_a_folder_is_made(tiny_study: MakeStudy, tmp_path: Path) -> None:
+    study, path = tiny_study(), tmp_path / "images" / "train-images-idx3-ubyte"
+    content = path.read_bytes()
+    path.write_bytes(content[:16] + bytes(len(content) - 16))
+    plan.make(study, tmp_path / "results")
+    with pytest.raises(CannotRun, match="nothing to learn from"):
+        launch.launch(study, tmp_path / "results")
+    assert not (tmp_path / "results").exists()
 
 
 def test_a_missing_folder_is_refused_by_its_path(tiny_study: MakeStudy, tmp_path: Path) -> None:

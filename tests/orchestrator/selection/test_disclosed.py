@@ -102,7 +102,7 @@ def own(tmp_path: Path, build_study: BuildStudy, monkeypatch: pytest.MonkeyPatch
     """A finished study with a model, whose test images are made up."""
     images = LabelledImages(np.zeros((3, 8, 8), np.uint8), np.zeros(3, np.int64))
     monkeypatch.setattr(embed_dataset, "_load", lambda data, part: (images.images, images.labels))
-    monkeypatch.setattr(embed_dataset, "_described", lambda data, part: Metadata(3, images.image_shape, {0: 3}))
+    monkeypatch.setattr(embed_dataset, "_described", lambda data, part: Metadata(images.image_shape, images.labels))
     return build_study(tmp_path, ["arcface"])
 
 
@@ -129,7 +129,7 @@ def test_who_means_it_is_written_down(own: StudyFolder, tmp_path: Path) -> None:
 def test_a_look_that_cannot_be_is_not_written_down(
     own: StudyFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embed_dataset, "_described", lambda data, part: Metadata(3, (32, 32, 1), {0: 3}))
+    monkeypatch.setattr(embed_dataset, "_described", lambda data, part: Metadata((32, 32, 1), np.zeros(3, np.int64)))
     with pytest.raises(CannotRun, match="this model takes images of 8 × 8 × 1"):
         embed_dataset.embed(own.models / "arcface", DATA, "test", tmp_path / "v.npy", open_test=True)
     monkeypatch.undo()

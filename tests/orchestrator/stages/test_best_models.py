@@ -17,7 +17,6 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
-from lightning_modules.data import sources
 from lightning_modules.data.sources import idx
 from lightning_modules.data.splits import stratified
 from lightning_modules.metrics import measures
@@ -63,9 +62,8 @@ def searched(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     )
     loaded: list[str] = []
     with pytest.MonkeyPatch.context() as patched:
-        from_source, from_idx = sources.load, idx.load
-        patched.setattr(sources, "load", lambda *given: (loaded.append(given[-1]), from_source(*given))[1])
-        patched.setattr(idx, "load", lambda *given: (loaded.append(given[1]), from_idx(*given))[1])
+        read = idx.images
+        patched.setattr(idx, "images", lambda *given: (loaded.append(given[1]), read(*given))[1])
         told = Listener()
         yield launch.launch(study, tmp_path_factory.mktemp("results"), told), [loaded[:], told.said]
 

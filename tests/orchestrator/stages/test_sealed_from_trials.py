@@ -163,7 +163,7 @@ MENTIONED = {
     "orchestrator/inference/embed_dataset.py",
     "lightning_modules/data/sources/idx.py",
     "lightning_modules/data/sources/mnist.py",
-    "lightning_modules/data/sources/__init__.py",
+    "lightning_modules/data/sources/base.py",
 }
 
 

@@ -20,7 +20,6 @@ from click.testing import Result
 from rich.console import Console
 from typer.testing import CliRunner
 
-from lightning_modules.data import sources
 from lightning_modules.data.sources import idx
 from lightning_modules.metrics import clusters
 from lightning_modules.models import model_config
@@ -132,8 +131,8 @@ def test_final_models_are_trained_on_train_and_validation_images(opened: Any, sm
 def test_the_opening_is_on_record_with_its_commit_before_a_test_image_is_read(opened: Any) -> None:
     assert opened.looks["launch"] == []
     looks = [look for look in opened.looks["opening"] if not look.is_of_metadata]
-    assert {look.name for look in looks} == {"t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"}
-    assert all(look.readers == ["read", "load"] for look in looks)
+    assert {look.name for look in looks} == {"t10k-images-idx3-ubyte.gz"}
+    assert all(look.readers == ["read", "images", "images"] for look in looks)
     names = final_runs(Results(opened.folder.root))
     for _, events, _ in looks:
         assert events[-1]["event"] == "opened"
@@ -310,7 +309,7 @@ def test_before_the_selection_is_over_nothing_is_opened(
 ) -> None:
     changes, trials, value = UNFINISHED[case]
     folder = make_record(tiny_study(heads={"arcface": {}}, **changes), *trials)
-    monkeypatch.setattr(sources, "load", lambda *given: pytest.fail("images were read"))
+    monkeypatch.setattr(idx, "images", lambda *given: pytest.fail("images were read"))
     for again in (False, True):
         with pytest.raises(CannotRun) as caught:
             open_test(folder.root, again=again)

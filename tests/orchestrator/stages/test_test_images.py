@@ -114,16 +114,16 @@ def test_a_class_without_a_test_image_is_told(finished: StudyFolder) -> None:
 def test_unseen_classes_are_left_out_of_the_test_and_the_others_keep_their_numbers(tiny_study: MakeStudy) -> None:
     study = tiny_study(data={"unseen_classes": [1]})
     write_test(study, [0, 3, 1, 3, 0])
-    data = plan.load_data(study)
-    found = test_images.check(study, data)
+    split = plan.divide(study)
+    found = test_images.check(study, split)
     assert found.images == 5
     assert test_images.absent(study, found) == [2]
     assert test_images.read(study).labels.tolist() == [0, 2, 2, 0]
-    assert data.num_classes == 3
+    assert split.num_classes == 3
 
 
 def test_a_test_of_unseen_classes_alone_is_refused(tiny_study: MakeStudy) -> None:
     study = tiny_study(data={"unseen_classes": [1]})
     write_test(study, [1, 1])
     with pytest.raises(CannotRun, match="none of a class that was trained"):
-        test_images.check(study, plan.load_data(study))
+        test_images.check(study, plan.divide(study))

@@ -86,7 +86,12 @@ WRONG: list[tuple[str, str, int | None, str, str]] = [
     (BOTH + "training: {warmup_share: 25}", "training.warmup_share", 3, "from 0.01 to 0.99", "0.99"),
     # what excludes what
     (BOTH + "data: {source: idx}", "data.path", 3, "needs the folder with its four files", "add path:"),
-    (BOTH + "data: {path: faces}", "data.path", 3, "mnist comes with the package", "source: idx"),
+    (BOTH + "data: {path: faces}", "data.path", 3, "path belongs to the idx source", "source: idx"),
+    (BOTH + "data: {source: idx, path: a, pth: b}", "data.pth", 3, "no such key in data", "did you mean path?"),
+    (BOTH + "data: {split: 3}", "data.split", 3, "no such key in data", "did you mean split_seed?"),
+    (BOTH + "body: {name: null}", "body.name", 3, "'strided' or 'reference'", "there are reference, strided"),
+    (BOTH + "body: {name: [strided]}", "body.name", 3, "'strided' or 'reference'", "did you mean strided?"),
+    (BOTH + "body: 3", "body", 3, "must be a mapping of keys", "write keys below it"),
     (BOTH + "body: {depth: 8}", "body.depth", 3, "depth belongs to the reference body", "name: reference"),
     (BOTH + "body: {name: reference, width: 8}", "body.width", 3, "width belongs to the strided body", "name: strided"),
     (

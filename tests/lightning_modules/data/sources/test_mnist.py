@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lightning_modules.data import sources
 from lightning_modules.data.images import DataError
 from lightning_modules.data.sources import idx, mnist
 
@@ -56,16 +55,3 @@ def test_the_part_of_the_other_name_is_refused(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(mnist, "FOLDER", tmp_path)
     with pytest.raises(DataError, match="is not the file it should be"):
         mnist.load("train")
-
-
-def test_a_source_is_named_by_what_it_reads(dataset: Path) -> None:
-    assert sources.SOURCES == ("mnist", "idx")
-    assert len(sources.load("idx", dataset, "train")) == 12
-    assert len(sources.load("mnist", None, "t10k")) == 10_000
-
-
-def test_a_source_without_its_folder_or_without_a_reader_is_refused(dataset: Path) -> None:
-    with pytest.raises(DataError, match="an idx source needs a path"):
-        sources.load("idx", None, "train")
-    with pytest.raises(DataError, match="unknown source 'cifar'; there are mnist, idx"):
-        sources.load("cifar", dataset, "train")
