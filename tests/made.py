@@ -84,7 +84,7 @@ def build(
     runs = _searched(study, ends, params or {}, classes)
     write_atomic(folder.trials_file, "".join(_record(folder, study, runs, labels, classes, "10")))
     if confirmed is not None:
-        asked, again = _repeated(study, folder.trials(), confirmed)
+        asked, again = _repeated(study, folder.trials(study.objective), confirmed)
         lines = [json.dumps({**asked.event(), "time": "2026-01-01T11:00:00.000+00:00"}) + "\n"]
         lines += _record(folder, study, again, labels, classes, "11")
         write_atomic(folder.confirmation_file, "".join(lines))
@@ -153,6 +153,7 @@ def _record(
             folder.save_embedding(name, epoch, points.astype(np.float16))
             measured = {"cluster_accuracy_spherical": objective, "cluster_accuracy_euclidean": objective - 0.01}
             measured |= {"separation_ratio": 2 * objective, "distance_ratio": objective}
+            measured |= {study.objective.key: objective} if study.objective.name != "accuracy" else {}
             metrics = {f"val/{key}": value for key, value in measured.items()}
             metrics |= {"time/train_s": 2.0, "time/validation_s": 0.5}
             yield line("epoch", name, epoch=epoch, objective=objective, metrics=metrics)

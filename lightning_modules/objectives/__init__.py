@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterable, Mapping
 from functools import cache
 
 from lightning_modules.objectives.base import EmbeddedImages, Objective
+from lightning_modules.registry import unknown
 
 BASE = "base"
 
@@ -23,12 +23,9 @@ def names() -> tuple[str, ...]:
 
 @cache
 def named(name: str) -> Objective:
-    """The objective of that name. Raises ValueError, which names the nearest and all of them, where there is none."""
-    known = names()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise ValueError(f"there is no objective {name!r}; {hint}there are {', '.join(known)}")
+    """The objective of that name. Raises RegistryError, which says what is valid and the nearest name."""
+    if name not in names():
+        raise unknown("objective", name, names())
     found: Objective = importlib.import_module(f"{__name__}.{name}").OBJECTIVE
     return found
 
