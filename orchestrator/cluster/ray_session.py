@@ -33,7 +33,7 @@ from orchestrator.system.ray_thread import RayThread
 if TYPE_CHECKING:
     from ray.job_config import JobConfig
 
-    from orchestrator.planning.plan import Plan
+    from orchestrator.study.schema import Study
 
 IDLE_S = 2.0  # for trials to be ended, where nobody waits for them any more
 SHUTDOWN_S = 10.0
@@ -64,18 +64,18 @@ SET_BY_RAY = ("PYTHONBREAKPOINT",)
 
 
 def ray_for(
-    planned: Plan, data_bytes: int, scratch: Path, meanwhile: Callable[[], None]
+    fleet: Fleet, study: Study, slots: int, data_bytes: int, scratch: Path, meanwhile: Callable[[], None]
 ) -> AbstractContextManager[RayThread]:
-    """The Ray that a plan runs on, for as long as the context lasts, and the thread for all that is done with it.
+    """The Ray that a study runs on, for as long as the context lasts, and the thread for all that is done with it.
 
-    meanwhile: called by the main thread some times a second while that other one is at work.
+    slots: how many of its trials run at a time. meanwhile: called by the main thread some times a second while that
+    other one is at work.
     """
-    fleet, study = planned.fleet, planned.study
     if fleet.address is not None:
         return joined(fleet.address, meanwhile)
     profiles = [study.resources.of(head) for head in study.heads]
     most = max(profile.cpu * profile.workers for profile in profiles)
-    cpus = min(fleet.cpus, math.ceil(planned.slots * most))  # no more, so that a population keeps to the slots
+    cpus = min(fleet.cpus, math.ceil(slots * most))  # no more, so that a population keeps to the slots
     return local_ray(cpus, fleet.gpus, data_bytes, scratch, meanwhile)
 
 

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orchestrator.selection import ranking
-from orchestrator.selection.confirmation import Candidate
+from orchestrator.selection.candidates import Candidate
 from orchestrator.selection.sealed_results import Sealed
 from orchestrator.selection.statistics import MeanEstimate
 
-if TYPE_CHECKING:
-    from orchestrator.selection.results import Results
 
-
-def of(results: Results) -> dict[str, Any]:
-    """Everything that a script would want to know."""
-    return {
-        "study": results.study.name,
-        "folder": str(results.folder),
-        "planned": results.planned,
-        "searched": results.searched,
-        "finished": results.finished,
-        "running": results.folder.driver() is not None,
-        "leaderboard": [_standing(row) for row in results.leaderboard],
-        "verdicts": results.confirmation.verdicts() if results.confirmation else [],
-        "test": _tested(results.test),
-        "damage": [str(problem) for problem in results.damage],
-    }
-
-
-def _standing(row: ranking.Standing) -> dict[str, Any]:
+def standing(row: ranking.Standing) -> dict[str, Any]:
+    """A row of the leaderboard, with each run on a fresh seed where it is confirmed."""
     best = row.best
     return {
         "head": row.head,
@@ -67,7 +49,8 @@ def _estimate(estimate: MeanEstimate | None) -> dict[str, Any]:
     }
 
 
-def _tested(test: Sealed) -> dict[str, Any]:
+def tested(test: Sealed) -> dict[str, Any]:
+    """What the sealed test said, and how often its images were looked at."""
     heads = {
         head: {
             "trial": scored.trial.name,

@@ -12,13 +12,10 @@ import operator
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from lightning_modules.objectives.base import Objective, Support
+from orchestrator.selection.candidates import Confirmed
 from orchestrator.storage.event_log import Trial
-
-if TYPE_CHECKING:
-    from orchestrator.selection.confirmation import Confirmed
 
 
 @dataclass(frozen=True)

@@ -228,8 +228,19 @@ class Results:
         return paths
 
     def as_dict(self) -> dict[str, Any]:
-        """What `--json` prints."""
-        return as_json.of(self)
+        """What `--json` prints: everything that a script would want to know."""
+        return {
+            "study": self.study.name,
+            "folder": str(self.folder),
+            "planned": self.planned,
+            "searched": self.searched,
+            "finished": self.finished,
+            "running": self.folder.driver() is not None,
+            "leaderboard": [as_json.standing(row) for row in self.leaderboard],
+            "verdicts": self.confirmation.verdicts() if self.confirmation else [],
+            "test": as_json.tested(self.test),
+            "damage": [str(problem) for problem in self.damage],
+        }
 
 
 def _comment(study: Study, row: ranking.Standing, test: Sealed) -> str:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from orchestrator.storage import events
 from orchestrator.storage.event_log import Record, Trial, now
@@ -15,9 +15,6 @@ from orchestrator.storage.events import Event
 from orchestrator.storage.lease import Lease
 from orchestrator.storage.log_parts import Parts
 from orchestrator.storage.study_state import StudyState
-
-if TYPE_CHECKING:
-    from orchestrator.storage.study_folder import StudyFolder
 
 BLOCK_BYTES = 2**16
 
@@ -32,14 +29,13 @@ class Writer:
 
     def __init__(
         self,
-        folder: StudyFolder,
         state: StudyState,
         record: Record,
         scratch: Path,
         file: IO[bytes],
         lease: Lease | None,
     ) -> None:
-        self.folder, self.state, self.scratch = folder, state, scratch
+        self.state, self.scratch = state, scratch
         self._record, self._file, self._lease = record, file, lease
         self._parts = Parts(lease, Path(file.name)) if lease else None
         self._refused: OSError | None = None
@@ -50,17 +46,15 @@ class Writer:
 
     @classmethod
     @contextmanager
-    def on(
-        cls, folder: StudyFolder, state: StudyState, record: Record, scratch: Path, lease: Lease | None
-    ) -> Iterator[Writer]:
+    def on(cls, state: StudyState, record: Record, scratch: Path, lease: Lease | None) -> Iterator[Writer]:
         """Opens a record to append to."""
         with open(record.path, "ab+", buffering=0) as file:  # a buffer would write the rest of a line when it is closed
             _cut_unfinished(file)
-            yield cls(folder, state, record, scratch, file, lease)
+            yield cls(state, record, scratch, file, lease)
 
     def beside(self, record: Record) -> AbstractContextManager[Writer]:
         """Appends to another record of the same study, one of `state`'s, under the same lock."""
-        return Writer.on(self.folder, self.state, record, self.scratch, self._lease)
+        return Writer.on(self.state, record, self.scratch, self._lease)
 
     @property
     def trials(self) -> dict[str, Trial]:

@@ -152,7 +152,7 @@ class StudyFolder:
                     held(self.home, driver, self.stop_file, say) if self.home else nullcontext() as lease,
                 ):
                     state.catch_up().require_whole()
-                    with Writer.on(self, state, state.search, own, lease) as writer:
+                    with Writer.on(state, state.search, own, lease) as writer:
                         yield writer
             finally:
                 shutil.rmtree(own, ignore_errors=True)

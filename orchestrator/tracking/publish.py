@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from lightning_modules.models import model_config
-from orchestrator.selection import as_json
 from orchestrator.selection.ranking import Standing
 from orchestrator.selection.results import Results
 from orchestrator.storage.event_log import read_events
@@ -58,7 +57,7 @@ def winners(results: Results) -> list[tuple[Standing, Path]]:
 
 def fingerprint(results: Results) -> str:
     """Of all that is published: equal while nothing has changed."""
-    told = {key: value for key, value in as_json.of(results).items() if key not in ("folder", "running")}
+    told = {key: value for key, value in results.as_dict().items() if key not in ("folder", "running")}
     digest = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode())
     files = [results.folder.report_file, *(path for _, folder in winners(results) for path in sorted(folder.iterdir()))]
     for path in files:

@@ -14,6 +14,7 @@ from ray.tune import Stopper
 
 from orchestrator.errors import CannotRun, Problem
 from orchestrator.storage.record_writer import Writer
+from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.system.interruptions import Cause
 from orchestrator.trials.deaths import Deaths
 from orchestrator.trials.driver_only import DriverOnly
@@ -30,6 +31,7 @@ class Recorder(DriverOnly, tune.Callback):
     def __init__(
         self,
         writer: Writer,
+        folder: StudyFolder,
         source: Source,
         epochs: int,
         progress: Progress,
@@ -38,7 +40,7 @@ class Recorder(DriverOnly, tune.Callback):
         interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
         self._writer, self._source, self._trials, self._epochs = writer, source, writer.trials, epochs
-        self._progress, self._schedulers = progress, schedulers
+        self._folder, self._progress, self._schedulers = folder, progress, schedulers
         self._deaths, self._interrupted = deaths, interrupted
         self._last_words: dict[str, dict[str, str]] = {}
         self._broken: dict[str, Cause] = {}  # trials that the machine has broken off, until they report again
@@ -80,7 +82,7 @@ class Recorder(DriverOnly, tune.Callback):
             return
         points = np.frombuffer(content, np.float16).reshape(shape)
         metrics = {key: value for key, value in result["metrics"].items() if math.isfinite(value)}
-        self._writer.folder.save_embedding(name, result["epoch"], points)
+        self._folder.save_embedding(name, result["epoch"], points)
         row = {"epoch": result["epoch"], "objective": result["objective"], "metrics": metrics}
         if name in self._schedulers.stopped and row["epoch"] < self._epochs:
             row["stops"] = True

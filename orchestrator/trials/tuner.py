@@ -91,7 +91,7 @@ class Session:
         on_cluster = self._planned.fleet.address is not None
         deaths = Deaths(None if on_cluster else writer.scratch, self._planned.memory)
         epochs = study.training.epochs
-        recorder = Recorder(writer, source, epochs, self._progress, schedulers, deaths, self._interrupted)
+        recorder = Recorder(writer, folder, source, epochs, self._progress, schedulers, deaths, self._interrupted)
         shared = any(study.resources.of(head).workers > 1 for head in study.heads)  # Tune does not see those workers
         grows = on_cluster and study.search.concurrent_trials == AUTO and not shared  # as many as fit, and one waits
         watch = Watch(study.search, sum(stage.heads.values()), trials, self._signals.stop, self._progress.say)
@@ -192,7 +192,9 @@ def session(
     try:
         with _alarm(signals, stop_in_s), signals.gently():
             try:
-                with ray_session.ray_for(planned, data_bytes, writer.scratch, look) as ray:
+                with ray_session.ray_for(
+                    planned.fleet, planned.study, planned.slots, data_bytes, writer.scratch, look
+                ) as ray:
                     signals.listen()  # again: Ray takes SIGTERM for itself where it can
                     yield Session(planned, progress, signals, ray)
             finally:

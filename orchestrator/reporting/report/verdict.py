@@ -8,7 +8,7 @@ from typing import Any
 from lightning_modules.objectives.base import Objective
 from orchestrator.reporting import leaderboards
 from orchestrator.selection import boundary_optima, ranking
-from orchestrator.selection.confirmation import Candidate, Confirmed
+from orchestrator.selection.candidates import Candidate, Confirmed
 from orchestrator.selection.results import Results
 from orchestrator.selection.statistics import MeanEstimate
 from orchestrator.system.commands import ours

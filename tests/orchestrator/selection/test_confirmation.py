@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from orchestrator.selection.confirmation import Candidate, Confirmation, ask, ask_by_default, judge, size
+from orchestrator.selection.candidates import Candidate, judge
+from orchestrator.selection.confirmation import Confirmation, ask, ask_by_default, size
 from orchestrator.selection.replicates import ReplicationPlan, fresh_seeds
 from orchestrator.selection.statistics import MeanEstimate
 from orchestrator.storage.event_log import Status, Trial

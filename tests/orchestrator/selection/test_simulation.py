@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from orchestrator.selection import confirmation, ranking
-from orchestrator.selection.confirmation import Candidate, Confirmation, judge
+from orchestrator.selection.candidates import Candidate, judge
+from orchestrator.selection.confirmation import Confirmation
 from orchestrator.selection.replicates import Replicates, ReplicationPlan, configuration_of
 from orchestrator.storage.event_log import Trial
 from orchestrator.study.schema import Study

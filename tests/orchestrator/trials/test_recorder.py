@@ -50,7 +50,7 @@ def recorded(
     folder = StudyFolder(root / "study")
     deaths = Deaths(root / "ray", "2 trials at a time: about 2.0 GB of 1.5 GB")
     with folder.writer() as writer:
-        recorder = Recorder(writer, source, 2, progress, schedulers, deaths)  # type: ignore[arg-type]
+        recorder = Recorder(writer, folder, source, 2, progress, schedulers, deaths)  # type: ignore[arg-type]
         happens(recorder, trial)
     return folder.trials(), progress.said, told
 
