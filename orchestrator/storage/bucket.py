@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from obstore import ObjectMeta, PutResult
 
 PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # between tries, where giving up would end a search
+CHUNK_BYTES = 2**24  # what is larger goes up in several requests
 URI = re.compile(r"(\w+):/+(.+)")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Version = dict[str, str]  # tells one content of an object from those before and after it
@@ -76,7 +78,8 @@ class Bucket:
         import obstore
 
         with self._asked():
-            _again(lambda: obstore.put(self._store, self._key(name), content), PAUSES_S if patient else ())
+            put = partial(obstore.put, self._store, self._key(name), content, chunk_size=CHUNK_BYTES)
+            _again(put, PAUSES_S if patient else ())
 
     def write_over(self, name: str, content: bytes, known: Version | None, patient: bool = False) -> Version | None:
         """Writes a whole object if it still is the version that is known; known None: if there is none.

@@ -14,9 +14,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.error import HTTPError, URLError
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
-from urllib.request import Request, urlopen
 
 if TYPE_CHECKING:
     from obstore.store import AzureStore, GCSStore, S3Store
@@ -114,12 +112,15 @@ def _aws_credentials() -> Any:
 
 def _region_of(bucket: str) -> str | None:
     """Where AWS has a bucket, which it tells anyone; None where it does not answer."""
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
     try:
         with urlopen(Request(f"https://s3.amazonaws.com/{bucket}", method="HEAD"), timeout=AWS_S) as answer:
             headers = answer.headers
     except HTTPError as error:  # of another region, or not for everybody: it is told all the same
         headers = error.headers
-    except (URLError, OSError, ValueError):
+    except (OSError, ValueError):
         return None
     region: str | None = headers.get("x-amz-bucket-region")
     return region
