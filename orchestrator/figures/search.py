@@ -243,7 +243,7 @@ def parallel(
     places: list[list[float]] = []
     for name in names:
         places.append(_placed(axes, len(places), [trial.params.get(name) for trial in own], logs.get(name, False)))
-    values = [trial.objective or 0.0 for trial in own]
+    values = [float(trial.epochs[-1]["objective"]) for trial in own]
     places.append(_placed(axes, len(places), values, False))
     order = sorted(range(len(own)), key=lambda n: (own[n].status == "completed", own[n].merit))  # the best comes last
     shades = _shades(values, objective, least=0)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from orchestrator.cluster.doctor import Finding
     from orchestrator.cost.estimate import CostEstimate
     from orchestrator.cost.simulation import Usage
-    from orchestrator.study.schema import Prices
+    from orchestrator.study.schema import Prices, Study
 
 
 class VisibleConsole(Console):
@@ -100,6 +100,7 @@ def plan(planned: Plan, estimated: CostEstimate | None = None) -> list[Table | s
         f"data      {study.data.source}: {len(split.train):,} images to train, {len(split.validation):,} to validate,"
         f" {split.num_classes} classes, {rows} × {columns} × {channels}; the test images stay sealed",
         f"model     {study.body.name} body, {study.embedding_dim}-D embedding, batches of {training.batch_size}",
+        *_objectives(study),
         f"trials    {many(len(study.heads), 'head')} × {search.trials_per_head} = {planned.trials},"
         f" {planned.slots} at a time;"
         f" searcher {search.sampler.searcher}, seed {search.seed}; {search.scheduler.said(training.epochs)}",
@@ -112,6 +113,17 @@ def plan(planned: Plan, estimated: CostEstimate | None = None) -> list[Table | s
         *(f"warning   {warning}" for warning in planned.warnings),
     ]
     return [table, *lines, *(estimate(estimated) if estimated else ())]
+
+
+def _objectives(study: Study) -> list[str]:
+    """What the embeddings are judged by, where that is not what nobody has to ask for."""
+    if study.search.objectives == type(study.search)().objectives:
+        return []
+    first, *others = (
+        f"{each.axis or f'{each.label}: {each.meaning}'}; {'higher' if each.higher_is_better else 'lower'} is better"
+        for each in study.objectives
+    )
+    return [f"objective {first}", *(f"and       {other}" for other in others)]
 
 
 def estimate(estimated: CostEstimate) -> list[Table | str]:

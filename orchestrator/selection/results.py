@@ -176,7 +176,8 @@ class Results:
     def others(self, best: Trial) -> tuple[float, ...]:
         """What the other trials of a best trial's head have reached that ran to their end or were stopped early."""
         found = (trial for trial in self.trials.values() if trial.head == best.head and trial.name != best.name)
-        return tuple(trial.objective or 0.0 for trial in found if trial.status in ("completed", "stopped"))
+        ended = (trial for trial in found if trial.status in ("completed", "stopped") and trial.epochs)
+        return tuple(float(trial.epochs[-1]["objective"]) for trial in ended)
 
     @staticmethod
     def validation_measures(trial: Trial) -> dict[str, float | None]:

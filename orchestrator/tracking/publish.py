@@ -28,7 +28,7 @@ def publish(about: About, results: Results, held: Held | None, path: str) -> str
         return ""
     study = about.study
     notes = f"{study.description or study.name}: leaderboard, report and best models."
-    record = {"confirmation": _untold(results.folder.confirmation_file), "test": _untold(results.folder.test_file)}
+    record = {"confirmation": _untold(results, "confirmation"), "test": _untold(results, "final")}
     run = open_run(about, STUDY_RUN, STUDY_RUN, path, [STUDY_RUN], notes, {}, patience_s=UPLOAD_S)
     run.config.update({"record": record}, allow_val_change=True)
     lines = [_line(results, row) for row in results.leaderboard]
@@ -65,9 +65,10 @@ def fingerprint(results: Results) -> str:
     return digest.hexdigest()
 
 
-def _untold(record: Path) -> list[Event]:
+def _untold(results: Results, part: str) -> list[Event]:
     """What a record says that belongs to no trial: what was asked for, dropped, opened and measured."""
-    return [event for event in read_events(record) if "trial" not in event]
+    events = read_events(results.folder.records()[part], objective=results.study.objective)
+    return [event for event in events if "trial" not in event]
 
 
 def _line(results: Results, row: Standing) -> list[Any]:

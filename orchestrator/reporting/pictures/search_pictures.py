@@ -70,7 +70,7 @@ def _progress(results: Results) -> Picture:
     series: dict[str, list[tuple[float, float]]] = {}
     for head, trials in by_head(results).items():
         ended = [trial for trial in trials if trial.status in ("completed", "stopped") and trial.epochs]
-        points = [(after_min[trial.name, trial.last_epoch], trial.objective or 0.0) for trial in ended]
+        points = [(after_min[trial.name, trial.last_epoch], float(trial.epochs[-1]["objective"])) for trial in ended]
         series[head] = sorted(points)
     rises = "rises" if results.study.objective.higher_is_better else "falls"
     caption = (

@@ -29,7 +29,7 @@ from orchestrator.selection.replicates import Replicates, ReplicationPlan
 from orchestrator.selection.results import Results
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.study.schema import Study
-from orchestrator.tracking import sweep
+from orchestrator.tracking import publish, sweep
 from orchestrator.tracking.run import summary
 from orchestrator.trials.head_schedulers import HeadSchedulers
 from orchestrator.trials.trainable import run_trial
@@ -83,6 +83,8 @@ def test_it_is_planned_and_trained_for_an_epoch(
     monkeypatch.setattr(tune, "get_checkpoint", lambda: None)
     study = tiny_study(search=SPREAD, training={"epochs": 2})
     planned = plan.make(study, tmp_path / "results")
+    said = tables.plan(planned)
+    assert "objective spread within classes: median angle to the mean of the own class; lower is better" in said
     params = {name: item.start for name, item in study.spaces(planned.data.num_classes)["softmax"].items()}
     config = {"trial": {"head": "softmax", "seed": 5, "params": params, "checkpoint": None}}
     run_trial(config, planned.data, Task.of(study, np.arange(10)))
@@ -177,6 +179,8 @@ def test_its_report_speaks_of_it(results: Results, monkeypatch: pytest.MonkeyPat
 def test_best_files_a_sweep_a_run_and_the_dashboard_go_its_way(results: Results) -> None:
     assert "Spread within classes on 80 validation images: 10.5°" in results.best_yaml("arcface")
     assert sweep.config(results.study, results.study.spaces(4))["metric"]["goal"] == "minimize"
+    events = publish._untold(results, "confirmation")
+    assert [event["event"] for event in events] == ["asked"]
     told = summary(results.trials["softmax-000"], "search")
     assert (told["best_objective"], told["best_epoch"]) == (30.5, 3)
     study = storage_of(results).get_all_studies()[0]
