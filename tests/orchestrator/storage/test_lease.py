@@ -181,7 +181,7 @@ def race(uri: str, root: Path) -> list[str]:
         try:
             mine.take()
             winners.append(name)
-            while not others.acquire(timeout=0.01):
+            while len(winners) == 1 and not others.acquire(timeout=0.01):
                 mine.check(sure=True)
         except CannotRun:
             pass
