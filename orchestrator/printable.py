@@ -19,7 +19,9 @@ NEAREST = {
 CONTROLS = re.compile(  # all but tab and newline; what turns the direction of writing; halves of characters
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-USER = re.compile(r"(?<=://)[^\s/@\"'<>]+@")  # of an address: name:password
+USER = re.compile(  # of an address: name:password; in one of Azure's a name alone is the container
+    r"(?<=://)(?<!abfs://)(?<!abfss://)[^\s/@\"'<>]+@|(?<=://)[^\s/@\"'<>:]*:[^\s/@\"'<>]+@"
+)
 
 
 def visible(text: str) -> str:

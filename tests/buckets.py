@@ -1,4 +1,4 @@
-"""Buckets on loopback: of a server that speaks S3, and of one that speaks as Google's storage does."""
+"""Buckets on loopback: of servers that speak S3, as Google's storage does, and as Azure's does."""
 
 from __future__ import annotations
 
@@ -68,10 +68,24 @@ def service_account() -> dict[str, str]:
     return account | {"client_email": "tests@example.org", "token_uri": "http://127.0.0.1:9/"}
 
 
-@pytest.fixture(params=["s3", "gs"])
+@pytest.fixture
+def azure_runs(monkeypatch: pytest.MonkeyPatch, machine: Callable[[str], None]) -> Iterator[str]:
+    """The same at a server that speaks as Azure's storage does, in a container of that name."""
+    from tests import azure_server
+
+    server = azure_server.Server("bucket")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "c2VjcmV0")
+    machine("here")
+    there = f"blob_storage_authority=127.0.0.1:{server.server_port}/lab&enable_tls=false"
+    yield f"abfs://bucket@lab.dfs.core.windows.net/runs?{there}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(params=["s3", "gs", "abfs"])
 def any_runs(request: pytest.FixtureRequest) -> str:
     """A folder for results in a bucket of each kind."""
-    runs: str = request.getfixturevalue({"s3": "runs", "gs": "google_runs"}[request.param])
+    runs: str = request.getfixturevalue({"s3": "runs", "gs": "google_runs", "abfs": "azure_runs"}[request.param])
     return runs
 
 

@@ -71,6 +71,8 @@ def test_a_message_makes_no_line_that_looks_like_another(
         ("https://me:secret@api.wandb.ai/x does not answer", "https://api.wandb.ai/x does not answer"),
         ("s3://KEY:secret@bucket/runs?region=x", "s3://bucket/runs?region=x"),
         ("http://token@host: http://a@b@c", "http://host: http://b@c"),
+        ("abfs://box@lab.net/a abfss://box@lab.net", "abfs://box@lab.net/a abfss://box@lab.net"),
+        ("abfs://lab:key@lab.net/box", "abfs://lab.net/box"),
         ("http://host/a@b, me@home.org, @ all", "http://host/a@b, me@home.org, @ all"),
     ],
 )

@@ -44,7 +44,7 @@ def test_options_stay_behind_the_path() -> None:
 
 
 def test_objects_are_written_read_listed_and_deleted(any_runs: str) -> None:
-    study = Bucket(f"{any_runs}/study")
+    study = Bucket(below(any_runs, "study"))
     assert study.read("a.txt") is study.written_ns("a.txt") is None
     assert study.objects() == {}
     study.write("a.txt", b"one")
@@ -81,7 +81,7 @@ def test_google_is_not_asked_for_minutes_where_nobody_answers(
 
 def test_a_patient_write_tries_again(any_runs: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bucket, "PAUSES_S", (0.0, 0.0))
-    study = Bucket(f"{any_runs}/study")
+    study = Bucket(below(any_runs, "study"))
     put, failures = obstore.put, iter([GenericError("busy"), OSError("busy")])
 
     def flaky(*given: Any, **more: Any) -> Any:
@@ -95,7 +95,7 @@ def test_a_patient_write_tries_again(any_runs: str, monkeypatch: pytest.MonkeyPa
 
 
 def test_an_object_is_written_only_over_the_version_that_was_read(any_runs: str) -> None:
-    study = Bucket(f"{any_runs}/study")
+    study = Bucket(below(any_runs, "study"))
     first = study.write_over("a.txt", b"one", None)
     assert first
     assert study.write_over("a.txt", b"two", None) is None
@@ -111,7 +111,7 @@ def test_an_object_is_written_only_over_the_version_that_was_read(any_runs: str)
 
 def test_a_write_whose_answer_was_lost_is_known_again(any_runs: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bucket, "PAUSES_S", (0.0,))
-    study = Bucket(f"{any_runs}/study")
+    study = Bucket(below(any_runs, "study"))
     first, put = study.write_over("a.txt", b"one", None), obstore.put
     lost = iter([True])
 
