@@ -19,12 +19,11 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 if TYPE_CHECKING:
     from obstore.store import AzureStore, GCSStore, S3Store
 
-OPTIONS = {  # those that pyarrow knows; the ones that are not read here do not matter to whole objects
+OPTIONS = {  # those that pyarrow knows, but for secrets; the ones that are not read here do not matter to whole objects
     "s3": "region scheme endpoint_override tls_ca_file_path tls_verify_certificates allow_bucket_creation "
     "allow_bucket_deletion allow_delayed_open smart_defaults",
     "gs": "scheme endpoint_override project_id location retry_limit_seconds",
-    "abfs": "blob_storage_authority dfs_storage_authority enable_tls credential_kind client_id tenant_id client_secret "
-    "background_writes",
+    "abfs": "blob_storage_authority dfs_storage_authority enable_tls credential_kind client_id background_writes",
 }
 OPTIONS["abfss"] = OPTIONS["abfs"]
 CLIENT: Any = {"allow_http": True, "connect_timeout": timedelta(seconds=5), "timeout": timedelta(minutes=2)}
@@ -178,7 +177,8 @@ def _azure(parts: SplitResult, options: Mapping[str, str]) -> tuple[AzureStore, 
     if not container:
         container, _, path = path.partition("/")
     given: dict[str, Any] = dict(AZURE_CREDENTIALS.get(options.get("credential_kind", ""), {}))
-    given |= {name: options[name] for name in ("client_id", "tenant_id", "client_secret") if name in options}
+    if client := options.get("client_id"):  # of a managed identity
+        given["client_id"] = client
     if authority := options.get("blob_storage_authority"):
         scheme = "https" if options.get("enable_tls", "true") == "true" else "http"
         given["endpoint"] = f"{scheme}://{authority}"

@@ -172,7 +172,7 @@ SERVER = "endpoint_override=127.0.0.1:9&scheme=http"
         f"s3://bucket/runs?{SERVER}&region=eu-west-1&tls_verify_certificates=false&smart_defaults=standard",
         f"s3://key:secret@bucket/runs?{SERVER}&allow_bucket_creation=true&allow_delayed_open=true",
         f"gs://anonymous@bucket/runs?{SERVER}&project_id=tests&location=US&retry_limit_seconds=5",
-        "abfs://bucket@lab.dfs.core.windows.net/runs?client_id=me&tenant_id=us&client_secret=word",
+        "abfs://bucket@lab.dfs.core.windows.net/runs?client_id=me",
         "abfs://lab.blob.core.windows.net/bucket/runs?blob_storage_authority=127.0.0.1:9&enable_tls=false",
         "abfss://bucket@lab.dfs.core.windows.net/runs?credential_kind=cli&background_writes=true",
     ],
