@@ -6,30 +6,17 @@ import shutil
 import struct
 import subprocess
 import sys
-import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
-from ray import tune
 
-from lightning_modules.data.sources import idx
 from orchestrator.files.atomic import write_atomic
-from orchestrator.reporting.progress_view import Silent
-from orchestrator.selection.results import Results
-from orchestrator.stages import launch
-from orchestrator.stages.sealed_test import open_test
-from orchestrator.storage.event_log import Trial, read_events
-from orchestrator.storage.events import Event
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.study.schema import Study
 from orchestrator.system import streams
-from orchestrator.trials import source_searcher, tuner
-from tests.orchestrator.alone import alone, one_ray
 
 IMAGES, CLASSES = 120, 4
 DRIVER = """
@@ -41,22 +28,6 @@ with StudyFolder(Path(sys.argv[1])).writer() as writer:
     print(writer.scratch, flush=True)
     sys.stdin.readline()
 """
-
-
-class Look(NamedTuple):
-    """A file of test images that was opened, what test.jsonl said at that moment, and which readers opened it."""
-
-    name: str
-    events: list[Event]
-    readers: list[str]
-
-    @property
-    def is_of_metadata(self) -> bool:
-        """Whether no image could be seen: the header of their file, or the labels."""
-        return self.readers[:2] == ["shape_of" if "images" in self.name else "read", "metadata"]
-
-
-WATCHED: list[tuple[Path, list[Look]]] = []
 
 
 @pytest.fixture(autouse=True)
@@ -134,111 +105,6 @@ def make_record(tmp_path: Path) -> Callable[..., StudyFolder]:
         return folder
 
     return make
-
-
-def watch(event: str, given: tuple[Any, ...]) -> None:
-    """Sees every file of test images that this process opens, however it does."""
-    if event == "open" and WATCHED and Path(str(given[0])).name.startswith("t10k"):
-        record, looks = WATCHED[-1]
-        looks.append(Look(Path(given[0]).name, read_events(record), readers()))
-
-
-def readers() -> list[str]:
-    """The functions of the reader of images that are at work, the innermost first."""
-    frames = (frame for frame, _ in traceback.walk_stack(None))
-    return [frame.f_code.co_name for frame in frames if frame.f_code.co_filename == idx.__file__]
-
-
-sys.addaudithook(watch)
-
-
-@contextmanager
-def watched(folder: StudyFolder) -> Iterator[list[Look]]:
-    looks: list[Look] = []
-    WATCHED.append((folder.test_file, looks))
-    try:
-        yield looks
-    finally:
-        WATCHED.pop()
-
-
-@pytest.fixture(scope="session")
-def looks_at_the_test() -> Callable[[StudyFolder], Any]:
-    """with looks_at_the_test(folder) as looks: files of test images opened meanwhile, and the study's record then."""
-    return watched
-
-
-class StopAfterARun(Silent):
-    """Asks for a stop once a run has ended."""
-
-    def __init__(self, folder: StudyFolder) -> None:
-        self.folder = folder
-
-    def ended(self, trial: Trial) -> None:
-        write_atomic(self.folder.stop_file, "")
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A study that was opened after its final models were interrupted.
-
-    shipped: for search, confirmation and final, all that Tune was given for its trials. sealed: the results at the
-    interruption. looks: what was read of the test files, by when.
-    """
-
-    folder: StudyFolder
-    shipped: dict[str, list[Any]]
-    sealed: Results
-    looks: dict[str, list[Look]]
-
-
-@pytest.fixture(scope="session")
-def opened(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Opened:
-    """Two heads, one trial each, confirmed on one seed, tested with two; no report is drawn, no model examined."""
-    study = Study.model_validate(
-        {
-            "name": "small",
-            "heads": {"softmax": {}, "cosface": {}},
-            "data": {"source": "idx", "path": str(small_mnist), "validation_images": 1000},
-            "body": {"width": 4},
-            "training": {"epochs": 1, "batch_size": 64},
-            "search": {"trials_per_head": 1, "concurrent_trials": 1},
-            "confirmation": {"top": 1, "seeds": 1},
-            "test": {"seeds": 2},
-            "tracking": {"mode": "off"},
-        }
-    )
-    folder = StudyFolder(tmp_path_factory.mktemp("opened") / "small")
-    shipped: dict[str, list[Any]] = {}
-    looks: dict[str, list[Look]] = {}
-    train, with_parameters, trial_config = tuner.Session.train, tune.with_parameters, source_searcher.trial_config
-
-    def staged(session: tuner.Session, stage: tuner.Stage, *given: Any) -> None:
-        parts = {"small": "search", "small, confirmation": "confirmation"}
-        shipped.setdefault(parts.get(stage.title, "final"), [])
-        train(session, stage, *given)
-
-    def with_recorded(trainable: Any, **given: Any) -> Any:
-        list(shipped.values())[-1].append(given)
-        return with_parameters(trainable, **given)
-
-    def recorded_config(*given: Any) -> dict[str, Any]:
-        config = trial_config(*given)
-        list(shipped.values())[-1].append(config)
-        return config
-
-    with one_ray(), alone(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuner.Session, "train", staged)
-        patch.setattr(tune, "with_parameters", with_recorded)
-        patch.setattr(source_searcher, "trial_config", recorded_config)
-        with watched(folder) as looks["launch"]:
-            launch.launch(study, folder.root.parent)
-        with watched(folder) as looks["final models"]:
-            sealed = open_test(folder.root, progress=StopAfterARun(folder))
-            _ = sealed.test, sealed.leaderboard  # read now, before there is more
-        with watched(folder) as looks["opening"]:
-            open_test(folder.root)
-    return Opened(folder, shipped, sealed, looks)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,78 +18,23 @@ from ray import tune
 from orchestrator.errors import CannotRun
 from orchestrator.files.atomic import write_atomic
 from orchestrator.planning import plan
-from orchestrator.reporting.progress_view import Silent
 from orchestrator.selection.results import Results
 from orchestrator.stages import launch
-from orchestrator.storage.event_log import Trial, read_events
-from orchestrator.storage.events import Event
+from orchestrator.storage.event_log import read_events
 from orchestrator.storage.study_folder import StudyFolder
 from orchestrator.study.schema import Study
 from orchestrator.trials import tuner
 from orchestrator.trials.trainable import run_trial
 from orchestrator.trials.trial import Task
-from tests.orchestrator.alone import alone, one_ray
+from tests.orchestrator.alone import alone
 
 MakeStudy = Callable[..., Study]
 MakeRecord = Callable[..., StudyFolder]
 HEADS, EPOCHS = ("softmax", "cosface"), 2
 
 
-class Watched(Silent):
-    """Remembers what began and what was said; asks for a stop after the first epoch of a run, if one is named."""
-
-    def __init__(self, folder: StudyFolder, stop_at: tuple[str, str] | None = None) -> None:
-        self.folder, self.stop_at = folder, stop_at
-        self.said: list[str] = []
-        self.names: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
-
-    def started(self, trial: Trial) -> None:
-        self.names.append(trial.name)
-
-    def epoch(self, trial: Trial, row: Event) -> None:
-        if self.stop_at and trial.name.startswith(self.stop_at[0]) and trial.name.endswith(self.stop_at[1]):
-            write_atomic(self.folder.stop_file, "")
-
-
-@dataclass(frozen=True)
-class Confirmed:
-    """A study whose confirmation was interrupted, and resumed to its end."""
-
-    folder: StudyFolder
-    interrupted: Results
-    before: bytes
-    going_on: Watched
-
-
-@pytest.fixture(scope="module")
-def confirmed(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Confirmed]:
-    study = Study.model_validate(
-        {
-            "name": "small",
-            "heads": {head: {} for head in HEADS},
-            "data": {"source": "idx", "path": str(small_mnist), "validation_images": 1000},
-            "body": {"width": 4},
-            "training": {"epochs": EPOCHS, "batch_size": 64},
-            "search": {"trials_per_head": 2, "scheduler": "asha", "concurrent_trials": 1},
-            "confirmation": {"top": 1, "seeds": 2},
-            "tracking": {"mode": "off"},
-        }
-    )
-    folder = StudyFolder(tmp_path_factory.mktemp("confirmed") / "small")
-    with one_ray(cores=1), alone():
-        interrupted = launch.launch(study, folder.root.parent, Watched(folder, ("cosface", "-seed-1")))
-        assert not interrupted.finished
-        _ = interrupted.confirmation, interrupted.trials  # read now, before there is more
-        before, going_on = folder.confirmation_file.read_bytes(), Watched(folder)
-        launch.resume(folder.root, going_on)
-        yield Confirmed(folder, interrupted, before, going_on)  # Ray stays for whoever asks for more
-
-
 @pytest.fixture
-def copied(confirmed: Confirmed, tmp_path: Path) -> StudyFolder:
+def copied(confirmed: Any, tmp_path: Path) -> StudyFolder:
     """A copy of the study for a test that changes it."""
     return StudyFolder(Path(shutil.copytree(confirmed.folder.root, tmp_path / "small")))
 
@@ -115,7 +59,8 @@ def check_each_once(folder: StudyFolder, names: list[str]) -> None:
     assert epochs == Counter((name, epoch) for name in names for epoch in range(1, EPOCHS + 1))
 
 
-def test_a_launch_confirms_the_best_of_each_head_each_run_once_and_to_its_end(confirmed: Confirmed) -> None:
+def test_a_launch_confirms_the_best_of_each_head_each_run_once_and_to_its_end(confirmed: Any) -> None:
+    """The means of the leaderboard rest on whole runs of the best configurations, none of them counted twice."""
     results = Results(confirmed.folder.root)
     assert results.searched
     assert results.finished
@@ -129,7 +74,7 @@ def test_a_launch_confirms_the_best_of_each_head_each_run_once_and_to_its_end(co
             assert confirmed.folder.embedding(name, epoch) is not None
 
 
-def test_the_fresh_seeds_are_the_same_for_all_heads_and_none_of_the_searchs(confirmed: Confirmed) -> None:
+def test_the_fresh_seeds_are_the_same_for_all_heads_and_none_of_the_searchs(confirmed: Any) -> None:
     results = Results(confirmed.folder.root)
     assert results.confirmation
     seeds: dict[str, list[int]] = {head: [] for head in HEADS}
@@ -140,7 +85,7 @@ def test_the_fresh_seeds_are_the_same_for_all_heads_and_none_of_the_searchs(conf
     assert not {*seeds["softmax"]} & {trial.seed for trial in results.trials.values()}
 
 
-def test_the_leaderboard_has_the_means_of_what_is_on_record(confirmed: Confirmed) -> None:
+def test_the_leaderboard_has_the_means_of_what_is_on_record(confirmed: Any) -> None:
     results = Results(confirmed.folder.root)
     reached: dict[str, dict[str, float]] = {head: {} for head in HEADS}
     for event in read_events(confirmed.folder.confirmation_file):
@@ -154,7 +99,7 @@ def test_the_leaderboard_has_the_means_of_what_is_on_record(confirmed: Confirmed
         assert row.confirmed.estimate.n == 2
 
 
-def test_a_stop_in_the_middle_leaves_the_confirmation_open_and_shows_no_mean(confirmed: Confirmed) -> None:
+def test_a_stop_in_the_middle_leaves_the_confirmation_open_and_shows_no_mean(confirmed: Any) -> None:
     known = confirmed.interrupted.confirmation
     assert known
     assert confirmed.interrupted.searched
@@ -166,7 +111,7 @@ def test_a_stop_in_the_middle_leaves_the_confirmation_open_and_shows_no_mean(con
     assert [row.confirmed for row in confirmed.interrupted.leaderboard] == [None, None]
 
 
-def test_a_resume_trains_exactly_what_was_missing_and_only_appends(confirmed: Confirmed) -> None:
+def test_a_resume_trains_exactly_what_was_missing_and_only_appends(confirmed: Any) -> None:
     written = confirmed.folder.confirmation_file.read_bytes()
     assert written.startswith(confirmed.before)
     assert confirmed.before.endswith(b"\n")
@@ -182,7 +127,7 @@ def test_a_resume_trains_exactly_what_was_missing_and_only_appends(confirmed: Co
 
 @pytest.mark.parametrize("head", HEADS)
 def test_a_run_repeated_with_its_seed_gives_its_numbers_again(
-    confirmed: Confirmed, head: str, monkeypatch: pytest.MonkeyPatch
+    confirmed: Any, head: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also the one that was interrupted and went on from its checkpoint."""
     results = Results(confirmed.folder.root)
@@ -199,16 +144,14 @@ def test_a_run_repeated_with_its_seed_gives_its_numbers_again(
     assert [row["objective"] for row in told] != [row["objective"] for row in searched.epochs]
 
 
-def test_more_seeds_train_the_new_ones_alone(copied: StudyFolder) -> None:
-    before, names = copied.confirmation_file.read_bytes(), planned(Results(copied.root), seeds=3)
-    watched = Watched(copied)
-    with alone():
-        results = launch.confirm(copied.root, seeds=3, progress=watched)
-    assert copied.confirmation_file.read_bytes().startswith(before)
-    assert watched.names == names[4:]
-    check_each_once(copied, names)
-    assert results.finished
-    assert [row.confirmed.estimate.n for row in results.leaderboard if row.confirmed] == [3, 3]
+def test_more_seeds_train_the_new_ones_alone(confirmed: Any) -> None:
+    before, names = confirmed.folder.confirmation_file.read_bytes(), planned(Results(confirmed.folder.root), seeds=3)
+    folder = confirmed.more.folder
+    assert folder.confirmation_file.read_bytes().startswith(before)
+    assert confirmed.further.names == names[4:]
+    check_each_once(folder, names)
+    assert confirmed.more.finished
+    assert [row.confirmed.estimate.n for row in confirmed.more.leaderboard if row.confirmed] == [3, 3]
 
 
 def test_what_is_confirmed_already_starts_nothing(copied: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:

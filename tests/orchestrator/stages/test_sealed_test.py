@@ -37,7 +37,7 @@ from orchestrator.trials import tuner
 from orchestrator.trials.tuner import Stage
 
 ROOT = Path(__file__).parents[3]
-HEADS, SEEDS, IMAGES = ("softmax", "cosface"), 2, 500
+HEADS, SEEDS, EPOCHS, IMAGES = ("softmax", "cosface"), 2, 2, 500
 MakeStudy = Callable[..., Study]
 MakeRecord = Callable[..., StudyFolder]
 
@@ -77,7 +77,7 @@ def printed(results: Results) -> str:
 
 
 def final_runs(results: Results) -> list[str]:
-    return [f"{head}-000-final-{number}" for number in range(1, SEEDS + 1) for head in results.best]
+    return [f"{best.name}-final-{number}" for number in range(1, SEEDS + 1) for best in results.best.values()]
 
 
 def test_a_stop_among_the_final_models_leaves_the_test_sealed(opened: Any) -> None:
@@ -95,8 +95,9 @@ def test_every_final_model_was_trained_once_on_fresh_seeds_that_the_heads_share(
     results = Results(opened.folder.root)
     events = read_events(opened.folder.test_file)
     names = final_runs(results)
-    for kind in ("start", "epoch", "end"):
-        assert Counter(event["trial"] for event in events if event["event"] == kind) == Counter(names)
+    for kind, times in (("start", 1), ("epoch", EPOCHS), ("end", 1)):
+        found = Counter(event["trial"] for event in events if event["event"] == kind)
+        assert found == dict.fromkeys(names, times)
     seeds = {head: [run.seed for run in results.test.runs.values() if run.head == head] for head in HEADS}
     assert seeds["softmax"] == seeds["cosface"]
     assert len(set(seeds["softmax"])) == SEEDS
@@ -118,11 +119,13 @@ def test_final_models_are_trained_on_train_and_validation_images(opened: Any, sm
         )
         assert (data.pixel_mean, data.pixel_std) == pytest.approx((pixels.mean(), pixels.std()), rel=1e-9)
     for job in ("search", "confirmation"):
-        (data,) = (each["data"] for each in opened.shipped[job] if "data" in each)
-        assert (len(data.train), len(data.validation)) == (2000, 1000)
-        own = data.train.images.astype(np.float64)
-        assert (data.pixel_mean, data.pixel_std) == pytest.approx((own.mean(), own.std()), rel=1e-9)
-        assert abs(data.pixel_mean - pixels.mean()) > 1e-6
+        attempts = [each["data"] for each in opened.shipped[job] if "data" in each]
+        assert attempts
+        for data in attempts:
+            assert (len(data.train), len(data.validation)) == (2000, 1000)
+            own = data.train.images.astype(np.float64)
+            assert (data.pixel_mean, data.pixel_std) == pytest.approx((own.mean(), own.std()), rel=1e-9)
+            assert abs(data.pixel_mean - pixels.mean()) > 1e-6
     for head in HEADS:
         design, _ = model_config.load(opened.folder.final_models / head)
         assert (design.pixel_mean, design.pixel_std) == pytest.approx((pixels.mean(), pixels.std()), rel=1e-9)
@@ -147,9 +150,10 @@ def test_the_opening_is_on_record_with_its_commit_before_a_test_image_is_read(op
 @pytest.mark.parametrize("head", HEADS)
 def test_what_was_measured_is_what_the_kept_model_gives(opened: Any, small_mnist: Path, head: str) -> None:
     test, folder = idx.load(small_mnist, "t10k"), opened.folder.final_models / head
-    name = f"{head}-000-final-1"
+    best = Results(opened.folder.root).best[head].name
+    name = f"{best}-final-1"
     about = model_config.about(folder)
-    assert (about["trial"], about["configuration"]) == (name, f"{head}-000")
+    assert (about["trial"], about["configuration"]) == (name, best)
     assert about["trained_on"] == "train and validation images"
     _, module = model_config.load(folder)
     vectors = model_config.embed(module, test.images)
@@ -158,7 +162,7 @@ def test_what_was_measured_is_what_the_kept_model_gives(opened: Any, small_mnist
     assert found[name]["cluster_accuracy"] == pytest.approx(accuracy, abs=1e-6)
     assert accuracy > 0.2
     scored = Results(opened.folder.root).test.heads[head]
-    values = [found[f"{head}-000-final-{number}"]["cluster_accuracy"] for number in (1, 2)]
+    values = [found[f"{best}-final-{number}"]["cluster_accuracy"] for number in (1, 2)]
     assert (scored.images, scored.estimate.n) == (IMAGES, SEEDS)
     assert scored.estimate.mean == pytest.approx(sum(values) / 2, abs=1e-12)
     assert len(set(values)) == 2
@@ -232,7 +236,7 @@ def trains_at_once(planned: Any, writer: Writer, *more: Any) -> Iterator[Any]:
             record.append({"event": "start", "trial": given.name, **start})
             record.append({"event": "epoch", "trial": given.name, "epoch": 1, "objective": 0.5, "metrics": {}})
             record.append({"event": "end", "trial": given.name, "status": "completed", "reason": ""})
-            (model,) = planned.folder.ray.glob(f"attempt-*/{given.head}-000-final-2")
+            (model,) = planned.folder.ray.glob(f"attempt-*/{given.head}-*-final-2")
             shutil.copytree(model, planned.folder.ray / "attempt-99" / given.name)
 
     yield SimpleNamespace(stopped=False, train=train)
