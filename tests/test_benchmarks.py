@@ -26,6 +26,7 @@ def overhead() -> ModuleType:
 def test_the_study_of_the_overhead_benchmark_is_twelve_trials_of_one_epoch(
     overhead: ModuleType, tmp_path: Path
 ) -> None:
+    """The published overhead is of so many trials, so the benchmark must run those."""
     planned = plan.make(Study.load("quick", overhead.OVERRIDES), tmp_path)
     assert (planned.trials, planned.epochs) == (12, 12)
 

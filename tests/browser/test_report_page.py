@@ -19,6 +19,7 @@ BOTH = ("softmax", "arcface")
 
 @pytest.mark.parametrize("name", ["flat", "shown", "projected"])
 def test_it_opens_from_disk_and_asks_nobody_for_anything(request: pytest.FixtureRequest, name: str) -> None:
+    """A report can be sent to anybody: it needs no server and no network, and tells nobody that it is read."""
     found = request.getfixturevalue(name)
     pixels = found.pixels()
     assert sum(found.count(label, pixels=pixels) for label in range(3)) > 100
@@ -41,6 +42,7 @@ def test_the_page_of_a_study_without_a_trial_opens(
 def test_the_page_of_a_confirmed_study_says_how_sure_it_is_even_on_a_phone(
     opened: Open, build_study: Callable[..., StudyFolder], tmp_path: Path
 ) -> None:
+    """No mean without its interval and its n, on the smallest screen too."""
     folder = build_study(tmp_path, BOTH, confirmed=(2, 3), examined=False)
     with opened(report.write(Results(folder.root))) as found:
         found.page.set_viewport_size({"width": 320, "height": 700})

@@ -82,6 +82,7 @@ def test_sharp_codes_are_as_large_as_levenshteins_third_bound_allows() -> None:
 
 @pytest.mark.parametrize("dimensions", [3, 4, 5, 8, 20])
 def test_what_is_told_is_never_above_what_is_possible(dimensions: int) -> None:
+    """Margins are searched below the angle between classes, so that must not be told too large."""
     for classes in (*range(2, 31), 100, 1000):
         told, most = (
             class_separation.separation(classes, dimensions),

@@ -142,6 +142,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 
 def test_the_whole_batch_comes_in_its_own_order_also_where_shares_differ(found: list[dict[str, Any]]) -> None:
+    """Losses of pairs need the whole batch: each worker gets it, in the order of its images."""
     assert all(each["order"] for each in found)
 
 

@@ -110,6 +110,7 @@ def check_shut(answers: dict[str, dict[str, str]]) -> None:
 
 
 def test_a_process_with_an_empty_environment_gets_no_answer(scratch: Path) -> None:
+    """Whoever can reach the ports of a search, and has no token, can neither run code there nor read its keys."""
     import ray
 
     found = intrude(ray.get_runtime_context().gcs_address)

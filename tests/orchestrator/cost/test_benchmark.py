@@ -55,6 +55,7 @@ def scratch(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_a_plan_is_calibrated_on_the_command_line(
     tiny_study: MakeStudy, tmp_path: Path, scratch: Path, spawned: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """An estimate rests on processes that trained here and on a Ray that started; nothing of them is left."""
     file = tmp_path / "tiny.yaml"
     prices = {"currency": "EUR", "cpu_hour": 0.04}
     file.write_text(
@@ -189,6 +190,7 @@ def test_several_workers_are_not_calibrated(tiny_study: MakeStudy, tmp_path: Pat
 def test_what_goes_wrong_in_a_process_is_said(
     tiny_study: MakeStudy, tmp_path: Path, scratch: Path, spawned: list[Any]
 ) -> None:
+    """What a measuring process could not do is told by the command that started it."""
     study = tiny_study(search=ONE)
     planned = plan.make(study, tmp_path / "results")
     assert study.data.path

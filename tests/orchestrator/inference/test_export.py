@@ -52,6 +52,7 @@ def refused(model: Path, out: Path) -> Problem:
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("body", BODIES)
 def test_the_graph_gives_the_vectors_of_torch_for_any_number(tmp_path: Path, body: str, channels: int) -> None:
+    """An exported model embeds as the trained one does, for one image as for many."""
     model, out = kept(tmp_path / "model", body, channels), tmp_path / "deep" / "out"
     done = export(model, out)
     files = ("config.json", "model.onnx", "model.safetensors")
@@ -81,6 +82,7 @@ def test_the_graph_gives_the_vectors_of_torch_for_any_number(tmp_path: Path, bod
 
 
 def test_an_export_is_a_model_again_with_its_thresholds(tmp_path: Path) -> None:
+    """What is exported keeps all that a verdict needs."""
     model = kept(tmp_path / "model", calibrated=True)
     done = export(model, tmp_path / "out")
     assert done.calibrated

@@ -235,6 +235,7 @@ def test_a_port_is_a_number(folder: StudyFolder, port: str) -> None:
 
 
 def test_ctrl_c_ends_it_quietly(folder: StudyFolder) -> None:
+    """The verb that shows Optuna's dashboard ends as others do, without a traceback."""
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # also where it was ignored
     code += "from orchestrator.cli import main; main()"
     words = placed(WANDB[-1], {"results/digits": folder.root})

@@ -97,6 +97,7 @@ def kept_files(folder: StudyFolder) -> dict[str, tuple[bytes, int]]:
 def test_a_finished_search_keeps_a_model_and_an_analysis_of_every_head_and_writes_the_report(
     searched: tuple[Results, list[Any]],
 ) -> None:
+    """A launch as users start it, on a Ray of its own: of every head a model, all measures, and the report of them."""
     results, (_, said) = searched
     assert set(results.best) == set(HEADS)
     assert set(kept_files(results.folder)) == {

@@ -66,6 +66,7 @@ def refresher_threads() -> list[str]:
 def test_the_report_of_a_running_study_appears_while_the_context_lasts(
     tiny_study: Callable[..., Study], make_record: Callable[..., StudyFolder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Whoever waits for a long search can open its report meanwhile: the real verb writes it, whole."""
     folder = make_record(
         tiny_study(heads={"softmax": {}}), ("softmax", 0, [0.4, 0.5], "completed"), ("softmax", 1, [0.3], "running")
     )

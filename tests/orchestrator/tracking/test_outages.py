@@ -98,6 +98,7 @@ def test_a_server_that_fails_from_the_start(
 def test_a_server_of_which_one_part_fails(
     of: str, server: WandbServer, make_folder: MakeFolder, tell: Tell, impatient: None
 ) -> None:
+    """Whichever of a server's parts fails, the study goes on and `sync` sends what is missing."""
     folder = make_folder(pictures=True, trials={"arcface": [([0.6, 0.8], "completed")]})
     server.fault = Fault("broken", of)
     told = tell(folder, lambda line: None)

@@ -39,6 +39,7 @@ def sent(folder: StudyFolder) -> tuple[str, ...]:
 def test_an_offline_study_becomes_a_sweep_with_all_its_runs_attached(
     server: WandbServer, make_folder: MakeFolder
 ) -> None:
+    """A study that ran without a network is at W&B afterwards as if it had been online."""
     folder, said = make_folder("offline", True, confirmed=(1, 2), examined=True), list[str]()
     synced = sync(folder.root, said.append)
     results = Results(folder.root)
@@ -120,6 +121,7 @@ def test_runs_that_were_kept_offline_are_marked_as_sent(
 def test_two_studies_of_one_name_stay_apart(
     server: WandbServer, make_folder: MakeFolder, tmp_path: Path, build_study: Callable[..., StudyFolder]
 ) -> None:
+    """A name that is used again mixes no runs of the first study into the second one's sweep."""
     first = make_folder("offline")
     other = build_study(tmp_path / "other", tuple(TRIALS), trials=TRIALS, examined=False)
     sync(first.root, lambda line: None)

@@ -191,6 +191,7 @@ def test_a_class_of_which_no_image_is_in_the_sample_breaks_no_picture(tmp_path: 
 def test_pictures_of_few_and_of_many_classes(
     tmp_path: Path, build_study: BuildStudy, dimensions: int, classes: int
 ) -> None:
+    """Pictures are drawn for two classes and for more than there are colours."""
     best = only(Results(build_study(tmp_path, ["arcface"], dimensions, classes).root))
     for picture in head_pictures.pictures(best):
         has_its_words(picture)
