@@ -43,11 +43,12 @@ def desk(tmp_path: Path, small_mnist: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return tmp_path
 
 
-def follow(words: list[str]) -> None:
-    """A command in this process. A report is drawn where it is asked for, and not at the end of every search too."""
+def follow(words: list[str]) -> str:
+    """What a command in this process prints. A report is drawn where it is asked for, and not after every search."""
     with nullcontext() if words[0] == "report" else patch.object(report, "write"):
         done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, (words, done.output, done.exception)
+    return done.output
 
 
 def test_a_study_is_planned_searched_stopped_resumed_confirmed_tested_and_looked_at(desk: Path) -> None:
@@ -61,8 +62,9 @@ def test_a_study_is_planned_searched_stopped_resumed_confirmed_tested_and_looked
                 driver = orchestrator(*words)
                 wait_until(lambda: epochs_on_record(DIGITS) >= 1, driver)
             else:
-                follow(words)
+                printed = follow(words)
             if words[0] == "stop":
+                assert "asked process" in printed
                 driver.communicate(timeout=PATIENCE_S)
                 assert driver.returncode == 130
                 stack.enter_context(one_ray(cores=1))

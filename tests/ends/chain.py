@@ -141,10 +141,7 @@ def _follow(outcome: Outcome, program: Program, before: int) -> None:
 
 
 def _see_what_is_left(outcome: Outcome, folder: StudyFolder, program: Program) -> None:
-    end = time.monotonic() + GONE_S
-    while (left := program.processes()) and time.monotonic() < end:
-        time.sleep(0.1)
-    if left:
+    if left := program.left_after(GONE_S):
         names = {Path(f"/proc/{pid}/comm").read_text().strip() for pid in left if Path(f"/proc/{pid}").exists()}
         outcome.wrong.append(f"{len(left)} processes left: {', '.join(sorted(names))}")
     if scratch := [path.name for path in program.room.iterdir()]:

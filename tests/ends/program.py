@@ -69,6 +69,13 @@ class Program:
                     found.append(int(entry.name))
         return found
 
+    def left_after(self, seconds: float, title: str = "") -> list[int]:
+        """Those that are still there when so much time is over, or none is left before."""
+        end = time.monotonic() + seconds
+        while (left := self.processes(title)) and time.monotonic() < end:
+            time.sleep(0.1)
+        return left
+
     def end(self) -> None:
         for pid in self.processes():
             os.kill(pid, signal.SIGKILL)

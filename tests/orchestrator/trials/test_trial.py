@@ -220,12 +220,14 @@ def test_a_trial_process_never_opens_the_test_files(
 
 
 def test_the_trial_module_imports_no_wandb() -> None:
+    """A trial's process starts without what the driver alone needs."""
     code = "import sys, orchestrator.trials.trial, lightning_modules.heads.arcface; print('wandb' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
 
 def test_what_trains_is_imported_once_and_never_looked_at_by_the_collector() -> None:
+    """The start of a trial's process is not slowed by the garbage collector."""
     code = "import gc, sys; from orchestrator.trials.trial import import_at_once as bring\n"
     code += "bring(); known = gc.get_freeze_count(); bring()\n"
     code += "print('pytorch_lightning' in sys.modules, gc.isenabled(), known > 10_000, gc.get_freeze_count() - known)"
