@@ -30,8 +30,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # on few and busy cores several t
 
 # Files that share what takes long to make, by the beginning of their paths: one process runs them one after another.
 TOGETHER = {
-    "reports": ("tests/browser/", "tests/orchestrator/reporting/report/test_page.py"),
+    "reports": ("tests/browser/", "tests/orchestrator/reporting/", "tests/orchestrator/figures/"),
     "trials on Ray": tuple(f"tests/orchestrator/trials/test_{name}.py" for name in ("data_parallel", "process_deaths")),
+    "search spaces": ("tests/search_spaces/",),  # arrangements of directions are searched for once a process
     "reference study": ("tests/orchestrator/stages/test_sealed_", "tests/orchestrator/stages/test_confirm.py"),
 }
 LONGEST_FIRST = (  # whatever takes long and begins last is waited for by all other processes
@@ -40,13 +41,13 @@ LONGEST_FIRST = (  # whatever takes long and begins last is waited for by all ot
     "trials on Ray",
     "tests/test_readme_followed.py",
     "tests/orchestrator/tracking/test_online.py",
-    "tests/orchestrator/trials/test_workers_lost.py",
     "tests/orchestrator/storage/test_search_in_a_bucket.py",
     "tests/cluster/test_nodes.py",
     "tests/orchestrator/tracking/test_outages.py",
     "tests/cluster/test_jobs.py",
     "reports",
     "reference study",
+    "search spaces",
     "tests/orchestrator/tracking/test_follower.py",
     "tests/orchestrator/stages/test_best_models.py",
     "tests/cluster/test_autoscaler.py",

@@ -83,7 +83,7 @@ def test_sharp_codes_are_as_large_as_levenshteins_third_bound_allows() -> None:
 @pytest.mark.parametrize("dimensions", [3, 4, 5, 8, 20])
 def test_what_is_told_is_never_above_what_is_possible(dimensions: int) -> None:
     """Margins are searched below the angle between classes, so that must not be told too large."""
-    for classes in (*range(2, 31), 100, 1000):
+    for classes in (*range(2, 25), 30, 100, 1000):
         told, most = (
             class_separation.separation(classes, dimensions),
             class_separation.most_separation(classes, dimensions),
@@ -98,7 +98,7 @@ def test_a_famous_arrangement_still_serves_when_directions_are_left_out() -> Non
     )
 
 
-COUNTS = [*range(2, 40), 50, 100, 157, 158, 333, 1000, 10_000, 100_000]
+COUNTS = [*range(2, 25), *range(25, 40, 3), 50, 100, 157, 158, 333, 1000, 10_000, 100_000]
 DIMENSIONS = [2, 3, 4, 5, 8, 16, 64, 128, 512]
 SEARCH_LUCK = 0.25  # degrees; 0.12 was seen, at 157 and 158 directions in 3-D
 
