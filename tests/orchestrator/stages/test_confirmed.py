@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from lightning_modules.objectives.base import Support
 from orchestrator.reporting import leaderboards, tables
 from orchestrator.reporting.comparison import Comparison
 from orchestrator.selection.results import Results
@@ -219,6 +220,6 @@ def test_studies_are_compared_by_their_means_and_a_single_run_beside_them_is_sai
 
 def test_an_interval_over_seeds_stays_an_accuracy(build: Callable[..., Results]) -> None:
     (row, _) = build({"softmax-000": [0.99, 0.5], "arcface-000": [0.1, 0.1]}).leaderboard
-    assert row.interval(80) == (0.0, 1.0)
+    assert row.interval(Support(80)) == (0.0, 1.0)
     one = build({"softmax-000": [0.99], "arcface-000": [0.1]}, name="one").leaderboard[0]
-    assert one.interval(80) is None
+    assert one.interval(Support(80)) is None
