@@ -52,11 +52,11 @@ class Published:
         euclidean = MeanEstimate.of(found["cluster_accuracy_euclidean"] for found in scored.measures.values())
         known = self.reference["heads"].get(head)
         if known is None:
-            return [str(scored.estimate), _short(euclidean), "–", "–"]
+            return [self._written(scored.estimate), self._written(euclidean).partition(" (n")[0], "–", "–"]
         less = float(known["epochs"]) * self._reference_pass / self._passes
         return [
-            str(scored.estimate),
-            _short(euclidean),
+            self._written(scored.estimate),
+            self._written(euclidean).partition(" (n")[0],
             f"{known['accuracy'][str(self.dimensions)]:.4f}",
             f"{less:.0f} ×",
         ]
@@ -75,17 +75,20 @@ class Published:
         body = BODIES.make(self.reference["body"]["name"], **self.reference["body"])
         return float(self.reference["train_images"] * body.size(MNIST_SHAPE, self.dimensions).multiply_adds)
 
+    def _written(self, estimate: MeanEstimate) -> str:
+        return estimate.written(self.results.study.objective)
+
     def panels(self, heads: Sequence[str]) -> list[Panel]:
         found = {best.head: best for best in head_pictures.bests(self.results)}
         return [
-            Panel(found[head].points, found[head].labels, f"{head}, {self.dimensions}-D\n{self.scored[head].estimate}")
+            Panel(
+                found[head].points,
+                found[head].labels,
+                f"{head}, {self.dimensions}-D\n{self._written(self.scored[head].estimate)}",
+            )
             for head in heads
             if head in found and head in self.scored
         ]
-
-
-def _short(estimate: MeanEstimate) -> str:
-    return str(estimate).partition(" (n")[0]
 
 
 def table(published: Published, heads: Sequence[str]) -> str:

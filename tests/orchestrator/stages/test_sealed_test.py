@@ -180,7 +180,10 @@ def test_what_was_measured_is_said_with_the_one_opening(opened: Any) -> None:
         scored = results.test.heads[head]
         assert f"{scored.estimate.mean:.4f}" in text
         assert (told["heads"][head]["mean"], told["heads"][head]["n"]) == (scored.estimate.mean, SEEDS)
-        assert f"# On 500 test images {scored.estimate}" in (opened.folder.best / f"{head}.yaml").read_text()
+        assert (
+            f"# On 500 test images {scored.estimate.written(results.study.objective)}"
+            in (opened.folder.best / f"{head}.yaml").read_text()
+        )
         assert Study.load(opened.folder.best / f"{head}.yaml").search.trials_per_head == 1
 
 
