@@ -211,6 +211,12 @@ def test_a_key_of_a_later_version_that_nobody_has_set_changes_nothing(begun: Stu
     assert [problem.place for problem in refused(begun)] == ["search.grid_points"]
 
 
+def test_a_body_as_an_earlier_version_wrote_it_down_is_the_same(begun: StudyFolder) -> None:
+    then = json.loads(begun.provenance_file.read_text())["study"]
+    change(begun, study=then | {"body": then["body"] | {"hidden": None, "depth": None}})
+    assert goes_on(begun) == []
+
+
 def folder_of(begun: StudyFolder) -> Path:
     return Path(str(Study.load(begun.study_file).data.path))
 
