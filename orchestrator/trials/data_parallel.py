@@ -15,7 +15,7 @@ from typing import Any
 
 from lightning_modules.data.splits import TrialData
 from orchestrator.system import fingerprint
-from orchestrator.trials.trial import CHECKPOINT, Task, WorkerDied, fit, last_words, where
+from orchestrator.trials.trial import CHECKPOINT, Task, WorkerDied, end_with_parent, fit, last_words, where
 
 LISTEN_S = 1.0  # between looks whether the workers are still there
 END_S = 20.0  # for workers to be gone, after which their owner's end takes them along
@@ -119,6 +119,7 @@ class Group(threading.Thread):
 def work(given: dict[str, Any]) -> None:
     """What each worker does. An error of its own is the trial's end; one that a lost worker causes is left to Ray."""
     started = time.perf_counter()
+    end_with_parent()
     import ray
     import ray.train
     from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment

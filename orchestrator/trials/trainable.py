@@ -11,7 +11,7 @@ from typing import Any
 
 from lightning_modules.data.splits import TrialData
 from orchestrator.system import fingerprint
-from orchestrator.trials.trial import Task, fit, last_checkpoint, last_words, where
+from orchestrator.trials.trial import Task, end_with_parent, fit, last_checkpoint, last_words, where
 
 
 def run_trial(config: dict[str, Any], data: TrialData, task: Task) -> None:
@@ -19,6 +19,7 @@ def run_trial(config: dict[str, Any], data: TrialData, task: Task) -> None:
     from ray import tune
 
     started, trial = time.perf_counter(), config["trial"]
+    end_with_parent()
     if other := fingerprint.differs(task.code):
         tune.report({"other_code": other})
         return

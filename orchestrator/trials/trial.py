@@ -7,10 +7,12 @@ processes is `data_parallel`'s.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import math
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from orchestrator.study.schema import Profile, Study
 
 CHECKPOINT = "last.ckpt"
+PR_SET_PDEATHSIG = 1  # prctl(2)
 DEVICES = ("CUDA_VISIBLE_DEVICES", "TPU_VISIBLE_CHIPS")
 
 
@@ -150,6 +153,18 @@ def precision(accelerator: str) -> str:
 
     fast = accelerator == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return "bf16-mixed" if fast else "32-true"
+
+
+def end_with_parent() -> None:
+    """Ends this process of Ray's together with its raylet, however that ends. Linux only; elsewhere Ray does it.
+
+    Ray's processes look whether their parent is process 1. Where someone else adopts what a killed driver leaves, as a
+    desktop's session does, it never is, and a trial would stay for good, with its memory.
+    """
+    import ray
+
+    if sys.platform == "linux" and ray.is_initialized() and ray.get_runtime_context().get_actor_id():
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def import_at_once() -> None:

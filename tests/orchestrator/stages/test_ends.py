@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from tests.ends.ways import ENDS, STAGES
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 KILLED = "SIGKILL"
+PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 TRAINS = "ray::ImplicitFunc"  # what Ray calls a process that trains; its agents see only later that they are alone
 DISTURBED = (  # a stage, and what ends the driver once it is there and a further epoch is on record
     ("Ray starts", "SIGTERM"),
@@ -79,6 +82,15 @@ def epochs_of(folder: StudyFolder) -> int:
     return sum(path.read_text().count('"event": "epoch"') for path in folder.records().values() if path.exists())
 
 
+@contextmanager
+def adopting() -> Iterator[None]:
+    """What a program leaves is this process's child, as it is a desktop session's, and not that of process 1."""
+    prctl = ctypes.CDLL(None).prctl
+    assert prctl(PR_SET_CHILD_SUBREAPER, 1) == 0
+    yield
+    prctl(PR_SET_CHILD_SUBREAPER, 0)
+
+
 def disturb(stage: str, how: str, folder: StudyFolder, program: Program) -> Ended:
     """Ends the driver, once the stage is reached; where models train, once they have got further."""
     known = epochs_of(folder) if stage in ("search", "confirmation") else -1
@@ -89,10 +101,12 @@ def disturb(stage: str, how: str, folder: StudyFolder, program: Program) -> Ende
     status = json.loads(CliRunner().invoke(app, ["status", str(folder.root), "--json"]).stdout)
     scratch = Path(json.loads(folder.driver_file.read_text())["scratch"])
     if how == KILLED:
-        os.kill(program.process.pid, signal.SIGKILL)
+        with adopting():
+            os.kill(program.process.pid, signal.SIGKILL)
+            code = end_of(program)
     else:
         ENDS[how].apply(program)
-    code = end_of(program)
+        code = end_of(program)
     is_left, temporary = scratch.exists(), [path.name for path in program.room.iterdir()]
     written = {path: path.read_bytes() for path in folder.records().values() if path.exists()}
     left = program.left_after(PATIENCE_S, TRAINS) if how == KILLED else program.processes()

@@ -62,5 +62,5 @@ def test_it_covers_all_of_the_orchestrator_that_trains() -> None:
             if file.startswith("orchestrator/") and (fingerprint.HOME / file).exists():
                 yield file
 
-    trains = {"orchestrator/trials/trial.py", "orchestrator/trials/data_parallel.py"}
+    trains = {f"orchestrator/trials/{name}.py" for name in ("trainable", "trial", "data_parallel")}
     assert trains.union(*map(reached, trains)) <= set(fingerprint.MODULES)
