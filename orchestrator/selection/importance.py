@@ -1,4 +1,4 @@
-"""What each searched setting of a head matters, as far as its trials can tell. Pure.
+"""How much each searched setting of a head influences its result, judged from its trials. Pure.
 
 A quadratic response surface (Box & Wilson 1951): the trials' objectives, as normal scores of their ranks so that one
 collapsed trial does not outweigh all others, are regressed on each setting and its square (on a logarithmic axis where

@@ -1,4 +1,4 @@
-"""One Ray, for all tests of trials that need one."""
+"""One Ray for all tests of a file that need one; it is gone before another file is tested in the same process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.orchestrator.alone import one_ray
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def shared_ray() -> Iterator[None]:
     with one_ray(cores=2):
         yield
